@@ -63,6 +63,11 @@ fn two_tabs_see_each_others_cursors() {
 }
 
 #[test]
+fn two_rooms_are_counted_in_the_lobby() {
+    check("lobby");
+}
+
+#[test]
 fn a_page_follows_a_task_through_a_crash() {
     check("progress");
 }
@@ -95,7 +100,9 @@ fn a_page_shows_compile_errors_until_they_are_fixed() {
 
 #[test]
 fn a_dashboard_shows_rooms_and_changes_them() {
-    check_with_puppet("dashboard", "name = \"dash\"\n");
+    let crons = "[crons]\nindex = \"0 0 1 1 *\"\n\
+                 prune = { schedule = \"0 3 * * *\", zone = \"Europe/Berlin\", rooms = \"all\" }\n";
+    check_with_puppet("dashboard", &format!("name = \"dash\"\n{crons}"));
 }
 
 #[test]

@@ -6126,7 +6126,8 @@ pub mod exports {
                 }
                 pub trait Guest {
                     /// Nobody has used the room for its party's `ttl`: it is deleted with this turn, and what the turn
-                    /// writes or sets goes with it. Nobody is connected.
+                    /// writes or sets goes with it. Nobody is connected. The turn makes no request and schedules no timer,
+                    /// as nobody would take the answer: the former is refused as invalid, the latter traps.
                     ///
                     /// On `err`, and after a trap, the call is tried again as `on-alarm` is; after the last try the room
                     /// is deleted all the same.

@@ -233,8 +233,8 @@ pub trait Room: Default + 'static {
     }
 
     /// The room ends: nobody has used it for its party's `ttl` (in `room.toml`), and everything that it
-    /// stores is deleted with this turn, what the turn writes included. What it asks of other servers and rooms is not
-    /// sent. Nobody is connected.
+    /// stores is deleted with this turn, what the turn writes included. Nobody is connected. A room that asks other
+    /// servers or rooms for something here, or schedules a timer, fails its turn, as it is not there for the answer.
     ///
     /// A connection, a message, a request, a call of another room, and an alarm or a timer that is due are uses, and so is
     /// a request of the room's own that has no answer. An alarm or a timer that is set for later does not count, and is

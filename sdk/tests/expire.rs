@@ -79,3 +79,40 @@ fn a_room_that_is_in_use_does_not_expire() {
     let _ada = room.connect("ada");
     room.expire();
 }
+
+/// Wants something done after its end.
+#[derive(Default)]
+struct Clingy;
+
+impl Room for Clingy {
+    fn on_connect(&mut self, ctx: &Context, _: &Connection, _: &Request) -> Result {
+        ctx.storage().put("visited", &true)
+    }
+
+    fn on_expire(&mut self, ctx: &Context) -> Result {
+        match ctx.var("HOW").as_deref() {
+            Some("fetch") => drop(ctx.fetch(Request::get("https://example.com/")).tag("t")),
+            Some("call") => drop(ctx.room("main", "other").call(&1).tag("t")),
+            _ => drop(ctx.schedule(ctx.now(), "t", &())),
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn an_expiring_room_that_wants_something_done_later_gets_an_error_and_expires() {
+    for (how, what) in [
+        ("fetch", "ask another server or room"),
+        ("call", "ask another server or room"),
+        ("timer", "schedule a timer"),
+    ] {
+        let room = TestRoom::<Clingy>::builder("lobby").var("HOW", how).build::<Clingy>();
+        room.connect("ada").close(1000, "");
+        room.expire();
+        let errors = room.take_errors();
+        let wanted = format!("on_expire cannot {what}: the room is deleted with this turn");
+        assert!(errors[0].contains(&wanted), "{how}: {errors:?}");
+        assert!(errors.last().is_some_and(|last| last.contains("deleted all the same")));
+        assert!(room.storage().is_empty() && room.timers().is_empty());
+    }
+}

@@ -133,6 +133,38 @@ test("the overview shows live figures", async () => {
   await reads(figure("Connections").locator("b"), /^0$/);
 });
 
+test("the overview shows the crons, and how their last calls ended", async () => {
+  const rows = section("Crons").locator("tbody tr");
+  await reads(rows, /^index0 0 1 1 \*UTCmain\/indexin \d+ d.*–––$/);
+  await reads(rows, /^prune0 3 \* \* \*Europe\/Berlineach room of mainin \d+ (h|min|s)/);
+  const run = await fetch(`${server.url}/_room/admin/crons/index/run`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}` },
+  });
+  assert.equal(run.status, 200);
+  await reads(rows, /^index.*(now|ago)10$/);
+  const found = { name: "bad", schedule: "@daily", zone: "UTC", party: "main", room: "x", next_ms: null };
+  const last = { at_ms: 1, rooms: 3, dropped: 2, error: HOSTILE };
+  await page.route("**/admin/crons", (route) => {
+    const crons = [{ ...found, running_ms: null, last: { ...last, ended_ms: Date.now() } }];
+    return route.fulfill({ json: { crons } });
+  });
+  await reads(rows, /^bad.*never.*now.*32$/);
+  await reads(rows.locator(".problem"), HOSTILE);
+  assert.equal(await section("Crons").locator("img").count(), 0);
+  await section("Crons").scrollIntoViewIfNeeded();
+  await shoot(page, "dashboard-crons-failed");
+  await page.unroute("**/admin/crons");
+  await reads(rows, /^prune/);
+  await section("Crons").scrollIntoViewIfNeeded();
+  await shoot(page, "dashboard-crons");
+  await section("Crons").locator("tbody").getByRole("link", { name: "main/index" }).click();
+  await see(page.getByRole("heading", { level: 1, name: "index" }));
+  await go("overview");
+  await see(section("Crons"));
+  await look("dashboard-crons", "phone");
+});
+
 test("a room is found among many, and a hostile name is text", async () => {
   const script = JSON.stringify([{ put: ["k", 1] }]);
   for (const name of [...Array(60).keys()].map((n) => `game-${n}`).concat(HOSTILE)) {

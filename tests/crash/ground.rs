@@ -6,6 +6,7 @@
 use crate::files;
 use crate::load::Words;
 use crate::power::Power;
+use crate::scratch::kept;
 use room_tests::Dice;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -33,13 +34,13 @@ enum Place {
 }
 
 impl Ground {
-    /// Returns a new folder for crashes of this kind.
-    pub(crate) fn new(crash: Crash) -> Self {
-        let dir = || tempfile::Builder::new().prefix("room-crash-").tempdir().unwrap();
+    /// Returns a new folder for crashes of this kind, below the run's own.
+    pub(crate) fn new(crash: Crash, scratch: &Path) -> Self {
+        let dir = || tempfile::tempdir_in(scratch).unwrap();
         let place = match crash {
             Crash::Kill => Place::Folder(dir()),
             Crash::Garble => Place::Garbled(dir()),
-            Crash::PowerCut => Place::Power(Power::new()),
+            Crash::PowerCut => Place::Power(Power::new(scratch)),
         };
         Self { place }
     }
@@ -86,14 +87,12 @@ impl Ground {
 
     /// Keeps the data for the person who looks into a failure.
     pub(crate) fn keep(self) -> PathBuf {
+        let to = kept();
         match self.place {
-            Place::Folder(dir) | Place::Garbled(dir) => dir.keep(),
-            Place::Power(power) => {
-                let kept = tempfile::Builder::new().prefix("room-crash-").tempdir().unwrap();
-                copy(&power.mount_point(), kept.path());
-                kept.keep()
-            }
+            Place::Folder(dir) | Place::Garbled(dir) => copy(dir.path(), &to),
+            Place::Power(power) => copy(&power.mount_point(), &to),
         }
+        to
     }
 }
 

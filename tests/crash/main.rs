@@ -13,7 +13,8 @@
 //! a seed says where to look and does not promise to fail again.
 //!
 //! Reading order: `audit` has the rules, `run` the order of events, `load` the clients, `server` the process,
-//! `origin` the server that rooms fetch from, `ground` the effects of a crash: `power` for a disk that loses unsynced data, `files` for damage made by hand.
+//! `origin` the server that rooms fetch from, `ground` the effects of a crash: `power` for a disk that loses unsynced data, `files` for damage made by hand. `scratch` has
+//! all folders.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -27,6 +28,7 @@ mod load;
 mod origin;
 mod power;
 mod run;
+mod scratch;
 mod server;
 mod tally;
 

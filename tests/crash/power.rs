@@ -88,9 +88,9 @@ fn able() -> Result<(), String> {
 }
 
 impl Power {
-    /// Makes both file systems and mounts them.
-    pub(crate) fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("room-power-").tempdir().unwrap();
+    /// Makes both file systems and mounts them, below the run's folder.
+    pub(crate) fn new(scratch: &Path) -> Self {
+        let dir = tempfile::tempdir_in(scratch).unwrap();
         let mut this = Self { dir, mounted: Vec::new() };
         for name in ["ram", "outer", "inner"] {
             std::fs::create_dir(this.path(name)).unwrap();

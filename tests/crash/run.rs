@@ -12,6 +12,7 @@ use crate::server::{Program, Server, end};
 use crate::tally::Tally;
 use room_tests::{DEADLINE, Dice};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -43,7 +44,7 @@ pub(crate) async fn run(plan: &Plan) -> Tally {
     while tally.crashes < plan.crashes {
         let number = tally.folders;
         tally.folders += 1;
-        let mut folder = Folder::new(plan, number).await;
+        let mut folder = Folder::new(plan, number, program.scratch()).await;
         let crashes = CRASHES_PER_FOLDER.min(plan.crashes - tally.crashes);
         let Err(problems) = folder.live(&program, crashes, &mut tally).await else {
             folder.count(&mut tally);
@@ -57,6 +58,7 @@ pub(crate) async fn run(plan: &Plan) -> Tally {
         }
         say(&format!("  {} in all; kept in {}", problems.len(), folder.ground.keep().display()));
     }
+    program.remove();
     say(&tally.to_string());
     tally
 }
@@ -81,9 +83,9 @@ struct Folder {
 }
 
 impl Folder {
-    async fn new(plan: &Plan, number: u64) -> Self {
+    async fn new(plan: &Plan, number: u64, scratch: &Path) -> Self {
         Self {
-            ground: Ground::new(plan.crash),
+            ground: Ground::new(plan.crash, scratch),
             target: Target::start().await,
             states: BTreeMap::new(),
             histories: rooms().map(|room| (room, History::default())).collect(),

@@ -4,18 +4,18 @@
 //! ends with it. It does not know what the server stores, nor where.
 
 use crate::audit::State;
+use crate::scratch::Scratch;
 use room_tests::{Requests, guest, within};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 /// The inputs of a server's start: the guest, and a folder for compiled code that all servers share.
 pub(crate) struct Program {
-    dir: TempDir,
+    scratch: Scratch,
 }
 
 /// A running server.
@@ -29,17 +29,28 @@ pub(crate) struct Server {
 impl Program {
     /// Builds the guest.
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let scratch = Scratch::new();
         let module = without_lines(guest("ledger").to_vec());
-        std::fs::write(dir.path().join("ledger.wasm"), module).unwrap();
-        Self { dir }
+        std::fs::write(scratch.path().join("ledger.wasm"), module).unwrap();
+        Self { scratch }
+    }
+
+    /// Returns the folder of the run.
+    pub(crate) fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Removes everything that the run has left.
+    pub(crate) fn remove(self) {
+        self.scratch.remove();
     }
 
     /// Starts a process on a data folder, without waiting for it. Its rooms may fetch from the server `origin`.
     pub(crate) fn spawn(&self, data: &Path, origin: &str) -> Child {
-        let cache: PathBuf = self.dir.path().join("compiled");
+        let own = self.scratch.path();
+        let cache: PathBuf = own.join("compiled");
         let mut command = Command::new(env!("CARGO_BIN_EXE_crash-node"));
-        command.arg(data).arg(self.dir.path().join("ledger.wasm")).arg(cache).arg(origin);
+        command.arg(data).arg(own.join("ledger.wasm")).arg(cache).arg(origin).env("TMPDIR", own);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         command.spawn().unwrap()
     }

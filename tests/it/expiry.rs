@@ -5,7 +5,7 @@
 
 use crate::operated::Operated;
 use room_runtime::Limits;
-use room_tests::{EventStream, Requests, Setup, TestNode, guest, until, within};
+use room_tests::{EventStream, Origin, Requests, Setup, TestNode, guest, until, within};
 use serde_json::{Value, json};
 
 const HOUR: u64 = 3_600_000;
@@ -116,6 +116,33 @@ async fn a_room_whose_on_expire_always_fails_is_deleted_with_a_logged_error() {
     expired(&node, 1).await;
     assert_eq!(counted(&node, "room_expiries_retried_total").await, 3);
     assert_eq!(node.report("lobby").await["keys"], json!([]));
+}
+
+#[tokio::test]
+async fn a_room_that_wants_something_done_after_its_end_gets_an_error_and_ends() {
+    let origin = Origin::of(200, "ok").await;
+    let setup = Setup::memory().ttl("1s").limits(quick).fetch_hosts(&[origin.host()]);
+    let node = setup.start().await;
+    let fetch = json!({"ask": {"fetch": {"url": origin.url("/"), "tag": "t"}}});
+    let best_effort =
+        json!({"ask": {"fetch": {"url": origin.url("/"), "tag": "t", "best_effort": true}}});
+    let call = json!({"ask": {"call": {"party": "main", "room": "x", "tag": "t", "script": []}}});
+    let timer = json!({"timer_in": [1, "t"]});
+    let asks = "ask another server or room";
+    for (number, (step, what)) in
+        [(fetch, asks), (best_effort, asks), (call, asks), (timer, "schedule a timer")]
+            .into_iter()
+            .enumerate()
+    {
+        let name = format!("lobby-{number}");
+        let mut log = EventStream::follow(&node, &format!("room={name}&level=warn")).await;
+        node.post(&name, &json!([{"put": ["k", 1]}, {"plan": ["on_expire", 1_000, [step]]}])).await;
+        let texts = log.texts_to("although").await;
+        let wanted = format!("on_expire cannot {what}: the room is deleted with this turn");
+        assert!(texts.iter().any(|text| text.contains(&wanted)), "{texts:?}");
+        until("the room to be gone", async || inspect(&node, &name).await.0 == 404).await;
+    }
+    assert!(origin.received().is_empty());
 }
 
 #[tokio::test]

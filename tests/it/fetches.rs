@@ -1,6 +1,9 @@
 //! Requests of rooms to other servers: after their turn is durable, kept until they are answered, answered in a turn.
 
-use room_tests::{Origin, Requests, Setup, TestNode, guest, response, script, until, variant};
+use crate::operated::Operated;
+use room_tests::{
+    Origin, Requests, Setup, TestNode, guest, response, script, until, variant, within,
+};
 use serde_json::{Value, json};
 
 fn fetch(origin: &Origin, path: &str, tag: &str, more: &Value) -> Value {
@@ -33,7 +36,9 @@ async fn a_room_fetches_and_the_response_is_a_turn() {
     let [request] = &origin.received()[..] else { panic!("one request") };
     assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/path?q=1"));
     assert_eq!(request.header("x-own"), Some("1"));
-    assert!(request.header("idempotency-key").is_some_and(|key| key.starts_with("main.ada.")));
+    let key = request.header("idempotency-key").expect("a key");
+    let (store, own) = key.split_once('.').expect("the key's parts");
+    assert!(store.len() == 32 && own.starts_with("main.ada."), "{key}");
     assert_eq!(script(&node.post("ada", &json!([{"ask": "pending"}])).await), [""]);
 }
 
@@ -169,4 +174,38 @@ async fn an_answer_meets_the_code_that_replaced_its_own() {
     open.send(true).unwrap();
     until_events(&node, "ada", &["response t 200 late"]).await;
     assert_eq!(node.report("ada").await["version"], "2");
+}
+
+#[tokio::test]
+async fn two_projects_and_two_servers_never_send_the_same_key() {
+    let origin = Origin::of(200, "ok").await;
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for dir in [&one, &two] {
+        let operated = Operated::start(dir.path()).await;
+        for project in ["chat", "shop"] {
+            let mut release = operated.release(&guest("puppet"), "1").await;
+            release["fetch"] = json!({"hosts": [origin.host()]});
+            release["hosts"] = json!([format!("{project}.example.com")]);
+            operated.good("POST", &format!("projects/{project}/deploy"), release).await;
+            let url = format!("http://{project}.example.com/parties/main/ada");
+            let body = json!([fetch(&origin, "/", "t", &json!({}))]).to_string();
+            let addr = operated.server.addr();
+            assert_eq!(addr.request("POST", &url, &[], body.as_bytes()).await.status, 200);
+        }
+        within("a server to stop", operated.server.drain()).await;
+    }
+    until("all requests", async || origin.received().len() >= 4).await;
+    let received = origin.received();
+    // The store, the project, the party, the room and the number.
+    let key = |request: &room_tests::Received| -> Vec<String> {
+        let key = request.header("idempotency-key").expect("a key");
+        key.splitn(5, '.').map(str::to_owned).collect()
+    };
+    let mut keys: Vec<_> = received.iter().map(key).collect();
+    keys.sort_by_key(|key| key[1].clone());
+    keys.dedup();
+    let names: Vec<_> = keys.iter().map(|key| key[1..4].join(".")).collect();
+    assert_eq!(names, ["chat.main.ada", "chat.main.ada", "shop.main.ada", "shop.main.ada"]);
+    let stores: std::collections::BTreeSet<_> = keys.iter().map(|key| &key[0]).collect();
+    assert_eq!(stores.len(), 4, "{keys:?}");
 }

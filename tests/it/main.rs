@@ -33,6 +33,7 @@ mod http_rules;
 mod inspect;
 mod lingering;
 mod logs;
+mod members;
 mod messages;
 mod metrics;
 mod nodes;

@@ -5,7 +5,7 @@ use room_runtime::{
     Audience, BodyDelivery, Config, METRICS, MetricKind, PartyConfig, Project, Proxies, Runtime,
     StorageConfig, WhenQuiet,
 };
-use room_tests::{Requests, Setup, TestClient, guest, until, within};
+use room_tests::{Origin, Requests, Setup, TestClient, guest, response, until, within};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -98,6 +98,52 @@ async fn a_node_counts_the_work_of_its_rooms_and_its_door() {
     assert!(value(&text, "room_store_commit_seconds_count") >= groups, "{text}");
     assert!(value(&text, "room_store_log_bytes_total") > commits, "{text}");
     assert!(value(&text, "room_gate_seconds_count") >= 5.0, "{text}");
+}
+
+#[tokio::test]
+async fn a_node_counts_what_its_rooms_and_hooks_ask_of_others() {
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let origin = Origin::behind(gate, |request, _| {
+        Some(response(if request.path == "/missing" { 404 } else { 200 }, "ok"))
+    })
+    .await;
+    let few = |limits: &mut room_runtime::Limits| limits.outcalls_running_max = 2;
+    let node = Setup::disk().limits(few).fetch_hosts(&[origin.host()]).start().await;
+    let fetch = |url: String| json!({"ask": {"fetch": {"url": url, "tag": "t"}}});
+    let mut script: Vec<Value> = ["/", "/", "/missing"].map(|path| fetch(origin.url(path))).into();
+    script.push(fetch("http://not-listed.example/".to_owned()));
+    assert_eq!(node.post("ada", &json!(script)).await.status, 200);
+    until("two requests", async || origin.received().len() == 2).await;
+    let text = printed(&node).await;
+    assert!((value(&text, "room_outcalls_running") - 2.0).abs() < 0.5, "{text}");
+    assert!((value(&text, "room_outcalls_waiting") - 2.0).abs() < 0.5, "{text}");
+    open.send(true).unwrap();
+    let call = json!({"ask": {"call": {"party": "main", "room": "eve", "tag": "t", "script": []}}});
+    assert_eq!(node.post("ada", &json!([call])).await.status, 200);
+    let hook = format!("lobby?verdict=fetch&url={}&key=k", origin.url("/who"));
+    for _ in 0..2 {
+        assert_eq!(node.connect(&hook).await.text().await, "x-added: 200 ok");
+    }
+    let expected = [
+        ("room_hook_fetches_total{outcome=\"ok\"}", 1.0),
+        ("room_hook_fetch_seconds_count", 1.0),
+        ("room_hook_cache_lookups_total{result=\"miss\"}", 1.0),
+        ("room_hook_cache_lookups_total{result=\"hit\"}", 1.0),
+        ("room_fetches_total{outcome=\"ok\"}", 2.0),
+        ("room_fetches_total{outcome=\"4xx\"}", 1.0),
+        ("room_fetches_total{outcome=\"host-not-allowed\"}", 1.0),
+        ("room_fetch_seconds_count", 4.0),
+        ("room_calls_total{outcome=\"ok\"}", 1.0),
+        ("room_call_seconds_count", 1.0),
+        ("room_outcalls_running", 0.0),
+        ("room_outcalls_waiting", 0.0),
+    ];
+    until("all requests to be counted", async || {
+        let text = printed(&node).await;
+        expected.iter().all(|(metric, number)| (value(&text, metric) - number).abs() < 0.5)
+    })
+    .await;
+    assert!(!printed(&node).await.contains("not-listed"), "no host is a label");
 }
 
 /// Returns the number of clients' requests that were answered.

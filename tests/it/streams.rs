@@ -1,6 +1,8 @@
 //! Responses that later turns write to and end, and those that a later turn gives.
 
-use room_tests::{RawClient, Requests, Setup, TestNode, guest, script, until, variant, within};
+use room_tests::{
+    RawClient, Requests, Setup, TestClient, TestNode, guest, script, until, variant, within,
+};
 use serde_json::{Value, json};
 
 /// A client in the middle of a response.
@@ -222,6 +224,39 @@ async fn a_slow_reader_is_cut_off_and_others_are_not() {
     let mut slow = slow;
     slow.client.head().await;
     assert!(slow.breaks_off().await);
+}
+
+/// Neither the room nor hyper asks for more of a response whose client takes nothing, so nobody else would end it.
+#[tokio::test]
+async fn a_client_that_never_reads_loses_its_connection() {
+    let limits = |limits: &mut room_runtime::Limits| {
+        (limits.outbox_bytes_max, limits.room_message_bytes_max) = (1 << 20, 256 << 10);
+        (limits.write_ms_max, limits.connections_per_address_max) = (300, 2);
+        // Nothing else ends the connection while the test waits.
+        (limits.stream_idle_ms_max, limits.linger_ms_max) = (600_000, 600_000);
+    };
+    let node = Setup::memory().limits(limits).start().await;
+    let slow = send(RawClient::narrow(node.addr()).await, "/stream").await;
+    until("the stream to be open", async || !open_ids(&node).await.is_empty()).await;
+    let slow_id = open_ids(&node).await.remove(0);
+    let flood = json!([{"stream": {"write_often": [slow_id, 8, 64 << 10]}}]);
+    until("the slow reader to be cut off", async || {
+        node.post("lobby", &flood).await;
+        ends_heard(&node).await == 1
+    })
+    .await;
+    // The address has two places, and the client of the stream has one until its connection ends.
+    let second = within("the second place", async {
+        loop {
+            let client = TestClient::try_connect(node.addr(), "/party/other", &[]).await;
+            if let Ok(client) = client {
+                return client;
+            }
+        }
+    });
+    let second = second.await;
+    until("the first place", async || node.get("/party/other").await.status == 200).await;
+    drop((slow, second));
 }
 
 #[tokio::test]

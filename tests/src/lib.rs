@@ -16,7 +16,7 @@ pub use http::{Reply, Requests, script};
 pub use node::{Setup, TestNode, auto_response, variant};
 pub use origin::{Origin, Received, response};
 pub use raw::{RawClient, RawFrame, masked};
-pub use room_test_guest::guest;
+pub use room_test_guest::{example, guest};
 pub use room_test_inputs::Dice;
 
 use std::time::Duration;

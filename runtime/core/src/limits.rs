@@ -129,7 +129,7 @@ limits! {
     linger_quiet_ms_max: "ms" = 5_000, "Time for which a client may send nothing after the server has ended its connection", "the connection is closed";
     linger_bytes_max: "bytes" = 64 * MIB, "Bytes that a client may still send after the server's last answer, or after the head of a refused message; the server discards them", "the connection is closed, and the client may see a reset instead of the answer; the refused message is answered";
     refused_quiet_ms: "ms" = 500, "Time without a byte after which a client whose message is refused has sent everything that it had queued", "close 1009, or 1013 if the buffers are full";
-    write_ms_max: "ms" = 30_000, "Time a socket may refuse to take bytes", "the connection counts as dropped: on_close with 1006";
+    write_ms_max: "ms" = 30_000, "Time for which a client may take no byte of what waits for it", "the connection is closed: a WebSocket counts as dropped (on_close with 1006), and a response breaks off";
     accept_backoff_ms_max: "ms" = 1_000, "Longest pause after a failed accept", "the server accepts again";
     drain_ms_max: "ms" = 10_000, "Time for rooms and sockets to end when the server stops, after `drain_spread_ms`", "the remaining ones are dropped";
     drain_spread_ms: "ms" = 0, "Window over which the closes of sockets with 1012 are spread when the server stops; 0 closes all at once", "the close of every socket has started";

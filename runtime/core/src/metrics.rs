@@ -10,6 +10,13 @@
 //! the clock 26 ns. So a turn pays 0.12 µs, and 0.11 µs more if the gate holds its outputs until they are
 //! durable; the store counts writes and syncs once a group (2-core x86-64 VM, release build).
 
+mod labels;
+
+pub use labels::{
+    BadPreamble, CacheLookup, CallEnd, Crowd, FetchEnd, LabelValues, Refusal, StatusClass,
+    StreamCut, TurnEnd,
+};
+
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::marker::PhantomData;
@@ -88,17 +95,6 @@ impl Metric for Histogram {
     }
 }
 
-/// A label: a closed list of words.
-pub trait LabelValues {
-    /// The name of the label.
-    const NAME: &'static str;
-    /// The words, in the order of [`LabelValues::place`].
-    const ALL: &'static [&'static str];
-
-    /// Returns the position of its word in the list.
-    fn place(self) -> usize;
-}
-
 /// One counter for each value of a label.
 pub struct CounterBy<W> {
     counters: Vec<Counter>,
@@ -125,80 +121,20 @@ impl<W: LabelValues> Metric for CounterBy<W> {
     }
 }
 
-macro_rules! words {
-    ($($(#[$doc:meta])* $words:ident $label:literal { $($value:ident $word:literal,)* })*) => {
-        $(
-            $(#[$doc])*
-            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-            pub enum $words { $(#[doc = concat!("`", $word, "`")] $value,)* }
+/// One thing that a gauge counts, until this is dropped.
+pub struct GaugeShare(Gauge);
 
-            impl LabelValues for $words {
-                const NAME: &'static str = $label;
-                const ALL: &'static [&'static str] = &[$($word,)*];
-
-                fn place(self) -> usize {
-                    self as usize
-                }
-            }
-        )*
-    };
+impl GaugeShare {
+    /// Counts one more thing.
+    pub fn of(gauge: &Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge.clone())
+    }
 }
 
-words! {
-    /// The outcome of a turn.
-    TurnEnd "outcome" {
-        Committed "ok",
-        Rejected "rejected",
-        Trapped "trapped",
-        OutOfTime "out_of_time",
-        OutOfMemory "out_of_memory",
-        OutOfStack "out_of_stack",
-    }
-    /// The reason why the server refused a WebSocket handshake.
-    Refusal "reason" {
-        Malformed "malformed",
-        NotFound "not_found",
-        Starting "starting",
-        Elsewhere "elsewhere",
-        Origin "origin",
-        Hook "hook",
-        Busy "busy",
-        Full "full",
-        Contended "contended",
-        Guest "guest",
-        Storage "storage",
-        Broken "broken",
-        TimedOut "timed_out",
-        Gone "gone",
-        Draining "draining",
-    }
-    /// The fault in a connection's PROXY protocol header.
-    BadPreamble "reason" {
-        Malformed "malformed",
-        TooLarge "too_large",
-        TimedOut "timed_out",
-        BrokenOff "broken_off",
-    }
-    /// The bound on connections that refused one.
-    Crowd "reason" {
-        Address "address",
-        HalfOpen "half_open",
-    }
-    /// The reason why an open response ended before its room completed it.
-    StreamCut "reason" {
-        Left "left",
-        Slow "slow",
-        Idle "idle",
-        Late "late",
-        Failed "failed",
-    }
-    /// The first digit of a response's status.
-    StatusClass "status" {
-        Switched "1xx",
-        Success "2xx",
-        Redirected "3xx",
-        ClientError "4xx",
-        ServerError "5xx",
+impl Drop for GaugeShare {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
     }
 }
 
@@ -310,8 +246,18 @@ metrics! {
             "Due timers whose turn failed";
         timers_dropped: Counter = "room_timers_dropped_total", "timers",
             "Due timers that the node dropped because their turn failed too often, or the room's code has no on_timer";
-        outcalls_ended: Counter = "room_outcalls_ended_total", "requests",
-            "Requests of rooms to other servers and rooms that got their answer, which may be a failure";
+        fetches: CounterBy<FetchEnd> = "room_fetches_total", "requests",
+            "Requests of rooms to other servers that got their answer, by the status of the response or the code of the failure";
+        fetch_seconds: Histogram = "room_fetch_seconds", "seconds",
+            "Time of one attempt of a request of a room to another server, until the whole response is there or it failed";
+        calls: CounterBy<CallEnd> = "room_calls_total", "calls",
+            "Calls of rooms, and requests to other rooms, that got their answer, by the status of the response or the code of the failure";
+        call_seconds: Histogram = "room_call_seconds", "seconds",
+            "Time of one attempt of a call of another room, until the other room's turn is durable or it failed";
+        outcalls_running: Gauge = "room_outcalls_running", "requests",
+            "Requests of rooms to other servers and rooms that are under way";
+        outcalls_waiting: Gauge = "room_outcalls_waiting", "requests",
+            "Requests of rooms that wait until another request of their room ends, because `outcalls_running_max` are under way";
         outcalls_retried: Counter = "room_outcalls_retried_total", "requests",
             "Attempts of requests of rooms that failed and that the node will retry";
         answers_dropped: Counter = "room_answers_dropped_total", "requests",
@@ -345,6 +291,12 @@ metrics! {
             "Requests of clients that the server answered, including handshakes";
         buffered_bytes: Gauge = "room_buffered_bytes", "bytes",
             "Bytes buffered for clients and rooms, bounded by `buffered_bytes_max`";
+        hook_fetches: CounterBy<FetchEnd> = "room_hook_fetches_total", "requests",
+            "Requests of hooks to other servers, by the status of the response or the code of the failure. Responses from the cache are not counted";
+        hook_fetch_seconds: Histogram = "room_hook_fetch_seconds", "seconds",
+            "Time of a request of a hook to another server";
+        hook_cache: CounterBy<CacheLookup> = "room_hook_cache_lookups_total", "lookups",
+            "Responses that hooks asked the cache for: there (hit), under way for another hook (shared), or requested (miss)";
         messages_received: Counter = "room_messages_received_total", "messages",
             "Messages received from clients, including those that are answered without the room";
     }

@@ -111,7 +111,7 @@ impl FrontDoor {
         let hooks = Semaphore::new(size(limits.door_instances_max).min(Semaphore::MAX_PERMITS));
         let fetching = limits.fetching_hooks_max.min(limits.door_instances_max);
         let fetching_hooks = Semaphore::new(size(fetching).min(Semaphore::MAX_PERMITS));
-        let hook_client = HookClient::new(guests.fetch.clone(), &limits);
+        let hook_client = HookClient::new(guests.fetch.clone(), &limits, metrics.door.clone());
         let overlays =
             Arc::new(Semaphore::new(size(limits.overlay_pages_max).min(Semaphore::MAX_PERMITS)));
         Self(Arc::new(FrontDoorInner {

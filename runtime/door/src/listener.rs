@@ -9,6 +9,7 @@ mod entrance;
 mod linger;
 mod proxy_header;
 mod tls;
+mod write_deadline;
 
 pub use crowd::Capacity;
 pub use tls::Certificates;
@@ -205,14 +206,9 @@ impl ListenerShared {
         };
         let service = router.map_request(move |request| guest.settle(request));
         let service = TowerToHyperService::new(service);
-        let (limits, stop) = (self.limits.clone(), self.stop.clone());
         match stream {
-            ClientStream::Plain(tcp) => {
-                self.run(Linger::new(tcp, limits, stop), service, &silent).await;
-            }
-            ClientStream::Tls(tls) => {
-                self.run(Linger::new(tls, limits, stop), service, &silent).await;
-            }
+            ClientStream::Plain(tcp) => self.run(tcp, service, &silent).await,
+            ClientStream::Tls(tls) => self.run(tls, service, &silent).await,
         }
     }
 
@@ -236,6 +232,7 @@ impl ListenerShared {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         F: FnMut(Request<Incoming>) -> Request<Incoming> + Clone + Send + 'static,
     {
+        let stream = Linger::new(stream, self.limits.clone(), self.stop.clone());
         let connection = self.server.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection.with_upgrades());
         let first = async {

@@ -8,24 +8,31 @@ use room_core::config::FetchHosts;
 use room_core::event::Response;
 use room_core::fetch::FetchFailure;
 use room_core::limits::{Limits, ms};
+use room_core::metrics::{DoorMetrics, FetchEnd};
 use room_fetch::{FetchCache, FetchClient};
 use room_guest::{HookFetches, HookRequest};
 use std::sync::Arc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The way of a project's hooks to other servers. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct HookClient {
     client: FetchClient,
     cache: FetchCache,
+    metrics: Arc<DoorMetrics>,
     wait_ms_max: u64,
 }
 
 impl HookClient {
-    pub(super) fn new(client: FetchClient, limits: &Arc<Limits>) -> Self {
+    pub(super) fn new(
+        client: FetchClient,
+        limits: &Arc<Limits>,
+        metrics: Arc<DoorMetrics>,
+    ) -> Self {
         // The hook has as much time again to act on a failure.
         let wait_ms_max = limits.hook_fetch_ms_max.min(limits.turn_wall_ms_max / 2);
-        Self { client, cache: FetchCache::new(limits), wait_ms_max }
+        let cache = FetchCache::new(limits, metrics.clone());
+        Self { client, cache, metrics, wait_ms_max }
     }
 
     /// Forgets the responses that hooks have kept.
@@ -44,8 +51,17 @@ impl HookClient {
         let limit = fetch.timeout_ms.unwrap_or(self.wait_ms_max).min(self.wait_ms_max);
         // Another hook that waits for the same response may have more time than this one.
         fetch.timeout_ms = Some(if caching.is_some() { self.wait_ms_max } else { limit });
-        let Self { client, cache, .. } = self;
-        let sending = async move { client.fetch(&fetch, &hosts, None).await };
+        let Self { client, cache, metrics, .. } = self;
+        let sending = async move {
+            let begun = Instant::now();
+            let fetched = client.fetch(&fetch, &hosts, None).await;
+            metrics.hook_fetch_seconds.record(begun.elapsed());
+            metrics.hook_fetches.count(match &fetched {
+                Ok(response) => FetchEnd::of_status(response.status),
+                Err(failure) => FetchEnd::of_code(failure.code()),
+            });
+            fetched
+        };
         let answered = async {
             match caching {
                 Some((key, kept_ms)) => cache.get(&key, kept_ms, sending).await,

@@ -12,6 +12,7 @@ use room_core::fetch::FetchFailure;
 use room_core::limits::fixed::HOOK_CACHE_KEY_BYTES_MAX;
 use room_core::limits::{Limits, ms, size};
 use room_core::lock::lock;
+use room_core::metrics::{CacheLookup, DoorMetrics};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ pub struct FetchCache(Arc<CacheInner>);
 struct CacheInner {
     entries: Mutex<CacheEntries>,
     limits: Arc<Limits>,
+    metrics: Arc<DoorMetrics>,
 }
 
 #[derive(Default)]
@@ -47,8 +49,9 @@ type Landing = BoxFuture<'static, Result<Response, FetchFailure>>;
 
 impl FetchCache {
     /// Returns an empty cache of a project with these limits.
-    pub fn new(limits: &Arc<Limits>) -> Self {
-        Self(Arc::new(CacheInner { entries: Mutex::default(), limits: limits.clone() }))
+    pub fn new(limits: &Arc<Limits>, metrics: Arc<DoorMetrics>) -> Self {
+        let (entries, limits) = (Mutex::default(), limits.clone());
+        Self(Arc::new(CacheInner { entries, limits, metrics }))
     }
 
     /// Returns the response that is kept under a key, or else the one that `fetch` leads to, which is then kept for
@@ -72,14 +75,20 @@ impl FetchCache {
                 key.len()
             )));
         }
+        let lookups = &self.0.metrics.hook_cache;
         let landing = {
             let mut entries = lock(&self.0.entries);
             match entries.by_key.get(key) {
                 Some(CacheEntry::Kept { until, response }) if Instant::now() < *until => {
+                    lookups.count(CacheLookup::Hit);
                     return Ok(response.clone());
                 }
-                Some(CacheEntry::Awaited(_, landing)) => landing.clone(),
+                Some(CacheEntry::Awaited(_, landing)) => {
+                    lookups.count(CacheLookup::Shared);
+                    landing.clone()
+                }
                 Some(CacheEntry::Kept { .. }) | None => {
+                    lookups.count(CacheLookup::Miss);
                     entries.forget(key);
                     entries.started += 1;
                     let number = entries.started;
@@ -193,6 +202,7 @@ fn bytes_of(key: &str, response: &Response) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use room_core::metrics::Metrics;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::time::{Duration, advance};
 
@@ -208,7 +218,10 @@ mod tests {
 
     impl Counted {
         fn new(limits: Limits) -> Self {
-            Self { cache: FetchCache::new(&Arc::new(limits)), requests: Arc::default() }
+            Self {
+                cache: FetchCache::new(&Arc::new(limits), Metrics::new().door),
+                requests: Arc::default(),
+            }
         }
 
         /// Asks for a key. A request takes a second.

@@ -262,6 +262,10 @@ impl timers::Host for HostState {
     ) -> Call<String, TimerError> {
         let plan = TimerPlan { at_ms: at, every_ms: every, tag, data: data.into() };
         let scheduled = self.turn()?.schedule(plan);
+        // The contract has no error for it.
+        if let Err(Refusal::Invalid(why)) = scheduled {
+            return Err(wasmtime::Error::msg(why));
+        }
         let limits = self.budget.limits();
         Ok(scheduled.map(|id| id.to_string()).map_err(|refusal| timer_error(&refusal, limits)))
     }

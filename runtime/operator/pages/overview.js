@@ -3,6 +3,7 @@
 
 import { get, node, session, text } from "./api.js";
 import { Chart } from "./chart.js";
+import { crons } from "./crons.js";
 import { el, every, keep, panel, say, table } from "./dom.js";
 import * as as from "./format.js";
 import { parse, quantile } from "./metrics.js";
@@ -35,6 +36,7 @@ export function overview(main, signal) {
       panel("Busiest rooms", [], busiest.node, nobody),
       panel("Node", [], watch.facts),
     ),
+    crons(signal),
   );
 
   every(LOOK_MS, signal, async () => {

@@ -200,8 +200,13 @@ impl Rooms {
         let (logs, taps) = (engine.logs().clone(), Taps::new(&limits, clock));
         let (bytes, census) = (bytes.clone(), Arc::new(Census::default()));
         Self(Arc::new_cyclic(|rooms| {
-            let outside =
-                NodeOutside { rooms: rooms.clone(), client, homes, limits: limits.clone() };
+            let outside = NodeOutside {
+                rooms: rooms.clone(),
+                client,
+                homes,
+                store: store.id(),
+                limits: limits.clone(),
+            };
             let outside: Arc<dyn Outside> = Arc::new(outside);
             let parts = RoomParts {
                 store,

@@ -118,9 +118,7 @@ impl StoreFolder {
         let noted = noted.and_then(|store| u128::from_str_radix(store, 16).ok());
         let id = match noted {
             Some(id) => id,
-            None => {
-                log::store_of(&dir.join("log"))?.unwrap_or_else(|| uuid::Uuid::new_v4().as_u128())
-            }
+            None => log::store_of(&dir.join("log"))?.unwrap_or_else(new_id),
         };
         let folder = Arc::new(Self {
             dir: dir.to_owned(),
@@ -400,6 +398,11 @@ pub(super) fn restore(copy: &Path, dir: &Path) -> Result<(), StoreError> {
         File::open(&new)?.sync_all()
     })?;
     files::put_in_place(&new, &dir.join(format!("snapshot-{:020}", end.0)))
+}
+
+/// Returns a name that no other store has.
+pub(super) fn new_id() -> u128 {
+    uuid::Uuid::new_v4().as_u128()
 }
 
 /// Returns the number of an opening, in milliseconds since 1970. It is greater than the number before,

@@ -94,6 +94,7 @@ pub struct Store {
     renames: Arc<NoteFile<RenameNotes>>,
     leftovers: Arc<Leftovers>,
     epochs: Arc<Epochs>,
+    id: u128,
     /// Shared, because each room holds a store.
     limits: Arc<Limits>,
 }
@@ -117,6 +118,7 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let opened = StoreFolder::open(dir, limits)?;
         let folder = opened.folder;
+        let id = folder.id();
         let written = Arc::new(AtomicU64::new(opened.log_bytes));
         let mut journal =
             log::Log::go_on(folder.clone(), opened.last, written.clone(), limits, metrics.clone())?;
@@ -138,6 +140,7 @@ impl Store {
             service: NoteFile::read(dir, service::FILE),
             crons: NoteFile::read(dir, crons::FILE),
             renames: NoteFile::read(dir, renames::FILE),
+            id,
             opened: opened.opened,
             last: opened.last,
             limits,
@@ -166,6 +169,7 @@ impl Store {
             service: NoteFile::default(),
             crons: NoteFile::default(),
             renames: NoteFile::default(),
+            id: folder::new_id(),
             opened: folder::opening(0),
             last: Offset::default(),
             limits,
@@ -174,8 +178,9 @@ impl Store {
     }
 
     fn on(parts: StoreParts<'_>) -> Result<Self, StoreError> {
-        let StoreParts { journal, tree, rebuild, on_disk, opened, last, limits, metrics, .. } =
-            parts;
+        let StoreParts {
+            journal, tree, rebuild, on_disk, id, opened, last, limits, metrics, ..
+        } = parts;
         let (service, crons, renames) = (parts.service, parts.crons, parts.renames);
         let applier = Applier::start(tree, rebuild, last, limits, metrics.clone())?;
         let keeper =
@@ -191,8 +196,15 @@ impl Store {
             service: Arc::new(service),
             crons: Arc::new(crons),
             renames: Arc::new(renames),
+            id,
             limits: Arc::new(limits.clone()),
         })
+    }
+
+    /// Returns the store's name: a random number that is made with the store and kept in its folder. It stays the same
+    /// through restarts and crashes. A restored backup is another store. A copy of the folder's files is the same one.
+    pub fn id(&self) -> u128 {
+        self.id
     }
 
     /// Returns the storage of one room. The caller makes sure that nothing else holds it. Waits until the
@@ -309,6 +321,8 @@ struct StoreParts<'a> {
     service: NoteFile<Service>,
     crons: NoteFile<CronNotes>,
     renames: NoteFile<RenameNotes>,
+    /// The store's name.
+    id: u128,
     /// Greater than at every earlier opening.
     opened: u64,
     /// The offset of the last commit before the opening.

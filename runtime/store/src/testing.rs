@@ -57,6 +57,8 @@ pub struct Disk(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
+    /// The name of all stores on it.
+    id: u128,
     synced: Mutex<Vec<Record>>,
     refused: Mutex<HashSet<RoomId>>,
     openings: AtomicU64,
@@ -93,6 +95,7 @@ impl Disk {
             service: NoteFile::default(),
             crons: NoteFile::default(),
             renames: NoteFile::default(),
+            id: self.0.id,
             opened: self.0.openings.fetch_add(1, Ordering::Relaxed) + 1,
             last: self.synced().last().map_or(Offset::default(), |record| record.offset),
             limits: &limits,
@@ -105,6 +108,7 @@ impl Disk {
     /// reach it.
     pub fn crashed(&self) -> Self {
         let inner = Inner {
+            id: self.0.id,
             synced: Mutex::new(self.synced().clone()),
             openings: AtomicU64::new(self.0.openings.load(Ordering::Relaxed)),
             ..Inner::default()

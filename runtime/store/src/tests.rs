@@ -5,6 +5,7 @@ mod formats;
 mod image;
 mod inputs;
 mod model;
+mod names;
 mod recovery;
 mod refused;
 

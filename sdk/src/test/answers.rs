@@ -3,9 +3,10 @@
 //! Owns what becomes of an answer whose turn failed. Invariant: a request is gone with the turn of its answer. It does not
 //! know who answers.
 
+use super::due::ALARM_RETRIES_MAX;
 use super::mock::world as with_current;
 use super::outcalls::{GivenAnswer, PendingAnswer, id_of};
-use super::runner::{ALARM_RETRIES_MAX, Runner};
+use super::runner::Runner;
 use crate::Room;
 use crate::log::Level;
 use crate::outcall::{Answer, Call, Chunk, Fetched, OutcallFailure};

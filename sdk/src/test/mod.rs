@@ -42,6 +42,8 @@
 
 mod answers;
 mod client;
+mod connections;
+mod due;
 mod fetches;
 mod limits;
 mod mock;

@@ -133,9 +133,19 @@ pub(super) fn id_of(number: u64) -> String {
     format!("2-{number}-0")
 }
 
+/// Returns the error for a room that wants something done after its end.
+pub(super) fn beyond_end(what: &str) -> String {
+    format!(
+        "on_expire cannot {what}: the room is deleted with this turn; do it in an earlier callback, such as on_close"
+    )
+}
+
 impl World {
     pub(super) fn ask(&mut self, record: OutcallRecord) -> Result<String, OutcallError> {
         self.turn_mut();
+        if self.ends {
+            return Err(OutcallError::Invalid(beyond_end("ask another server or room")));
+        }
         limits::check_outcall(&record, self.outcalls.len())?;
         self.outcalls_made += 1;
         let number = self.outcalls_made;

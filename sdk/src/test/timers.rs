@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::limits;
+use super::outcalls::beyond_end;
 use super::turn::Undo;
 use super::world::World;
 use crate::error::TimerError;
@@ -94,6 +95,8 @@ impl World {
 
     pub(super) fn schedule(&mut self, mut data: TimerRecord) -> Result<String, TimerError> {
         self.turn_mut();
+        // A trap on a server: the contract has no error for it.
+        assert!(!self.ends, "{}", beyond_end("schedule a timer"));
         limits::check_timer(&data, (self.timers.len(), self.timers_bytes))?;
         self.timers_made += 1;
         let (number, due_ms) = (self.timers_made, data.at_ms);

@@ -70,6 +70,8 @@ pub(super) struct World {
     pub(super) logs: Vec<LogLine>,
     /// The servers that hooks fetch from.
     pub(super) other_servers: OtherServers,
+    /// True while `on_expire` runs.
+    pub(super) ends: bool,
     pub(super) turn: Option<Turn>,
     /// The ended connection that `on_close` is about, found as long as that runs.
     pub(super) about: Option<ConnectionData>,

@@ -167,11 +167,14 @@ impl RequestsKnown {
     }
 }
 
-/// Checks that all requests of one fetch have one key, and those of two fetches have two.
+/// Checks that all requests of one fetch have one key, and those of two fetches have two. All keys begin with the id of the
+/// one store, which no crash changes.
 pub(crate) fn audit_keys(receipts: &[Receipt]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut keys: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     let mut owners: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    let store = |key: &str| key.split('.').next().map(str::to_owned);
+    let first_store = receipts.iter().find_map(|receipt| store(receipt.key.as_deref()?));
     for Receipt { room, id, key } in receipts {
         let own = (room.as_str(), id.as_str());
         let Some(key) = key.as_deref() else {
@@ -181,6 +184,10 @@ pub(crate) fn audit_keys(receipts: &[Receipt]) -> Vec<Problem> {
         let first = *keys.entry(own).or_insert(key);
         if first != key {
             let text = format!("{room}: fetch {id} has the keys {first} and {key}");
+            problems.push(Problem::new(Kind::Twice, text));
+        }
+        if store(key) != first_store {
+            let text = format!("{room}: fetch {id} has the key {key} of another store");
             problems.push(Problem::new(Kind::Twice, text));
         }
         let owner = *owners.entry(key).or_insert(own);

@@ -1,4 +1,4 @@
-//! Builds the guests under `tests/guests` to WebAssembly. Owns when that happens: once a process.
+//! Builds the guests under `tests/guests`, and the examples, to WebAssembly. Owns when that happens: once a process.
 //!
 //! Invariant: a guest that tests run was built from the current sources. It does not know what the guests do, nor who
 //! runs them. The runtime's own tests use it, too, so it knows no runtime.
@@ -16,10 +16,23 @@ const TARGET: &str = "wasm32-wasip2";
 /// # Panics
 /// When it does not build; cargo's own output is in the panic's text.
 pub fn guest(name: &str) -> Arc<[u8]> {
+    built(format!("room-guest-{name}"))
+}
+
+/// Returns the example in `rooms-examples/NAME` as a component.
+///
+/// # Panics
+/// As [`guest`].
+pub fn example(name: &str) -> Arc<[u8]> {
+    built(format!("room-example-{name}"))
+}
+
+/// Returns a package as a component, built at the first call.
+fn built(package: String) -> Arc<[u8]> {
     static BUILT: OnceLock<Mutex<HashMap<String, Arc<[u8]>>>> = OnceLock::new();
     let mut built =
         BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    built.entry(name.to_owned()).or_insert_with(|| build(name)).clone()
+    built.entry(package).or_insert_with_key(|package| build(package)).clone()
 }
 
 /// Returns the folder that cargo builds this process's package into.
@@ -32,10 +45,9 @@ pub fn target_dir() -> PathBuf {
     target.expect("tests are run by cargo, from its target folder").to_owned()
 }
 
-fn build(name: &str) -> Arc<[u8]> {
+fn build(package: &str) -> Arc<[u8]> {
     let target = target_dir().join("guests");
     add_target();
-    let package = format!("room-guest-{name}");
     run(Command::new("cargo")
         .args([
             "build",
@@ -44,7 +56,7 @@ fn build(name: &str) -> Arc<[u8]> {
             "--target",
             TARGET,
             "--package",
-            &package,
+            package,
             "--target-dir",
         ])
         .arg(&target)

@@ -120,3 +120,37 @@ fn the_grafana_dashboard_queries_exactly_the_existing_metrics() {
     });
     assert_eq!(asked, printed.collect::<BTreeSet<_>>().iter().map(String::as_str).collect());
 }
+
+#[test]
+fn the_code_of_every_failed_request_is_a_value_of_its_label() {
+    use crate::fetch::FetchFailure;
+    let text = String::new;
+    let failures = [
+        FetchFailure::Invalid(text()),
+        FetchFailure::Unreachable(text()),
+        FetchFailure::Protocol(text()),
+        FetchFailure::TimedOut { ms: 1 },
+        FetchFailure::TooLarge { limit: text(), bytes: 1 },
+        FetchFailure::TooManyRedirects(1),
+        FetchFailure::Busy(text()),
+    ];
+    for failure in failures {
+        let end = FetchEnd::of_code(failure.code());
+        assert_eq!(FetchEnd::ALL[end.place()], failure.code());
+    }
+    assert_eq!(FetchEnd::of_code("what another version says"), FetchEnd::Other);
+    assert_eq!(CallEnd::of_code("what another version says"), CallEnd::Other);
+    let ends = [200, 304, 404, 503].map(FetchEnd::of_status);
+    let [success, client, server] =
+        [FetchEnd::Success, FetchEnd::ClientError, FetchEnd::ServerError];
+    assert_eq!(ends, [success, success, client, server]);
+}
+
+#[test]
+fn a_gauge_counts_things_until_they_are_dropped() {
+    let metrics = Metrics::new();
+    let shares = [(); 3].map(|()| GaugeShare::of(&metrics.rooms.outcalls_running));
+    assert!(metrics.text().contains("room_outcalls_running 3\n"));
+    drop(shares);
+    assert!(metrics.text().contains("room_outcalls_running 0\n"));
+}

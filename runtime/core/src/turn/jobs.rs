@@ -36,6 +36,8 @@ pub struct CarriedJobs {
     own: Option<Box<(JobId, Option<Job>)>>,
     /// The call of another room that the callback carries out.
     pub(super) call: Option<Box<OwnCall>>,
+    /// Whether the room ends with the callback.
+    pub(super) ends: bool,
 }
 
 /// What a guest wants at a later time.
@@ -165,11 +167,30 @@ impl Turn {
         self
     }
 
+    /// Makes it the last turn of a room that ends: it makes no job, as nobody would handle it.
+    #[must_use]
+    pub fn for_end(mut self) -> Self {
+        self.jobs.carried.ends = true;
+        self
+    }
+
+    /// Checks that the room is there when a job of this kind is done.
+    pub(super) fn check_stays(&self, what: &str) -> Result<(), Refusal> {
+        match self.jobs.carried.ends {
+            true => Err(Refusal::Invalid(format!(
+                "on_expire cannot {what}: the room is deleted with this turn; do it in an earlier callback, such as \
+                 on_close"
+            ))),
+            false => Ok(()),
+        }
+    }
+
     /// Continues a callback after a flush: with its next job, and its own.
     #[must_use]
     pub fn continued(mut self, carried: CarriedJobs) -> Self {
         self.jobs.carried.next = carried.next;
         self.jobs.carried.call = carried.call;
+        self.jobs.carried.ends = carried.ends;
         match carried.own {
             Some(own) if self.jobs.get(own.0).is_some() => self.for_job(own.0, own.1),
             _ => self,
@@ -179,8 +200,10 @@ impl Turn {
     /// Schedules a timer, and returns its id.
     ///
     /// # Errors
-    /// [`Refusal::UsedUp`] and [`Refusal::TooOften`] name the limit; nothing is scheduled.
+    /// [`Refusal::UsedUp`] and [`Refusal::TooOften`] name the limit; [`Refusal::Invalid`]: the room ends with the turn.
+    /// Nothing is scheduled.
     pub fn schedule(&mut self, plan: TimerPlan) -> Result<JobId, Refusal> {
+        self.check_stays("schedule a timer")?;
         self.jobs.admit(&plan, &self.limits)?;
         let TimerPlan { at_ms, every_ms, tag, data } = plan;
         let timer = Timer { at_ms, due_ms: at_ms, every_ms, tag, data, tries: 0 };

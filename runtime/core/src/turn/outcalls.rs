@@ -59,6 +59,7 @@ impl Turn {
     /// # Errors
     /// [`Refusal::UsedUp`] names the limit, [`Refusal::Invalid`] says why the request is invalid; nothing is asked.
     pub fn ask(&mut self, plan: OutcallPlan) -> Result<JobId, Refusal> {
+        self.check_stays("ask another server or room")?;
         let OutcallPlan { tag, target, now_ms, best_effort } = plan;
         let patience_ms = match &target {
             OutcallTarget::Fetch { .. } => self.limits.fetch_retry_total_ms_max,

@@ -4,6 +4,7 @@
 //! invalid header is counted, and some are logged. It does not know what is sent after the steps.
 
 use super::proxy_header::{self, ProxyHeader};
+use super::write_deadline::WriteDeadline;
 use super::{ListenerTransport, Scheme};
 use crate::forwarded::{AsksFor, Peer};
 use room_core::config::Preamble;
@@ -37,8 +38,8 @@ struct Complaints {
 
 /// A connection that is ready for requests.
 pub(super) enum ClientStream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(WriteDeadline<TcpStream>),
+    Tls(Box<TlsStream<WriteDeadline<TcpStream>>>),
 }
 
 impl ListenerEntrance {
@@ -73,7 +74,7 @@ impl ListenerEntrance {
             }
         }
         let stream = match &way.tls {
-            None => ClientStream::Plain(tcp),
+            None => ClientStream::Plain(WriteDeadline::new(tcp, self.0.limits.write_ms_max)),
             Some(tls) => ClientStream::Tls(Box::new(tls.accept(tcp).await?)),
         };
         Some((stream, peer))

@@ -3,6 +3,7 @@
 //! Invariant: the serving certificate was a valid pair when it was read. Invalid files are logged, and the pair before
 //! them stays in use. A handshake ends in time. It does not know what is sent over the connection.
 
+use super::write_deadline::WriteDeadline;
 use room_core::config::Tls;
 use room_core::limits::{Limits, ms};
 use room_core::lock::lock;
@@ -99,12 +100,19 @@ impl Certificates {
     ///
     /// # Cancel safety
     /// If dropped before it returns, the connection is closed.
-    pub(super) async fn accept(&self, tcp: TcpStream) -> Option<TlsStream<TcpStream>> {
+    pub(super) async fn accept(
+        &self,
+        tcp: TcpStream,
+    ) -> Option<TlsStream<WriteDeadline<TcpStream>>> {
+        let write_ms_max = self.0.limits.write_ms_max;
         let handshake = async {
             let mut first = [0];
             match tcp.peek(&mut first).await? {
                 0 => Ok(None),
-                _ if first[0] == HANDSHAKE => self.acceptor().accept(tcp).await.map(Some),
+                _ if first[0] == HANDSHAKE => {
+                    let tcp = WriteDeadline::new(tcp, write_ms_max);
+                    self.acceptor().accept(tcp).await.map(Some)
+                }
                 _ => refuse_plain(tcp).await.map(|()| None),
             }
         };

@@ -58,6 +58,7 @@ files! {
     "format.js": JS,
     "metrics.js": JS,
     "chart.js": JS,
+    "crons.js": JS,
     "overview.js": JS,
     "rooms.js": JS,
     "room.js": JS,

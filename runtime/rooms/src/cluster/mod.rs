@@ -72,6 +72,11 @@ impl ProjectHomes {
         Self { homes, project: project.to_owned() }
     }
 
+    /// Returns the project's name, which is empty if the process has only one.
+    pub fn project(&self) -> &str {
+        &self.project
+    }
+
     /// Returns true if a room lives on another node.
     pub fn is_elsewhere(&self, room: &RoomId) -> bool {
         self.homes.elsewhere(&self.project, room).is_some()

@@ -7,7 +7,7 @@
 
 use super::edit::{Edit, EditReply};
 use super::outbox::OutboxSender;
-use super::outcalls::OutcallOutcome;
+use super::outcome::OutcallOutcome;
 use super::outside::RoomCall;
 use super::responses::{PieceVerdict, RoomAnswer};
 use super::{

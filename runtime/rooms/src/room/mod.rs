@@ -18,6 +18,7 @@ mod mail;
 mod mailbox;
 mod outbox;
 mod outcalls;
+mod outcome;
 mod outlet;
 mod outside;
 mod places;

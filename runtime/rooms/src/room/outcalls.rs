@@ -6,26 +6,28 @@
 
 use super::mail::{ChunkMail, OutcallMail};
 use super::mailbox::Mailbox;
+use super::outcome::{OutcallOutcome, count_attempt};
 use super::outside::{CallOutcome, FetchedChunk, Outside, RoomCall};
 use futures_util::future::Either;
 use hashbrown::HashMap;
-use room_core::event::{CallPayload, Response, ResponseChunk};
-use room_core::fetch::FetchFailure;
+use room_core::event::{CallPayload, ResponseChunk};
 use room_core::id::RoomId;
 use room_core::jobs::{
     CallId, JobId, JobTally, Outcall, OutcallAnswer, OutcallFailure, OutcallTarget,
     ResponseDelivery, RoomAddress,
 };
+use room_core::metrics::{GaugeShare, RoomMetrics};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 /// The requests of one room that are under way, or wait for others to end.
 #[derive(Default)]
 pub(super) struct RoomOutcalls {
     running: HashMap<JobId, Running>,
-    waiting: VecDeque<StartedOutcall>,
+    waiting: VecDeque<Waiting>,
     /// The requests that nothing stores, from their commit to their end.
     unstored: JobTally,
 }
@@ -42,31 +44,26 @@ pub(super) struct StartedOutcall {
 /// A request that is under way.
 struct Running {
     started: StartedOutcall,
+    begun: Instant,
+    _counted: GaugeShare,
     _task: AbortOnDropHandle<()>,
+}
+
+/// A request that waits for another one to end.
+struct Waiting {
+    started: StartedOutcall,
+    _counted: GaugeShare,
 }
 
 /// The task that passes chunks on.
 type Passing = AbortOnDropHandle<bool>;
-
-/// What became of one attempt of a request.
-#[derive(Debug)]
-pub(super) enum OutcallOutcome {
-    /// It has its answer, which may be a failure.
-    Answered(OutcallAnswer),
-    /// It may be tried again.
-    NotNow {
-        /// The answer, if it is not tried again.
-        answer: OutcallAnswer,
-        /// Whether the room's number of retries bounds the attempts, and not the deadline alone.
-        counts: bool,
-    },
-}
 
 /// The way of a room's requests to the node and back.
 pub(super) struct OutcallRoute<'a> {
     pub(super) outside: &'a Arc<dyn Outside>,
     pub(super) mailbox: &'a Mailbox,
     pub(super) room: &'a RoomId,
+    pub(super) metrics: &'a RoomMetrics,
     /// The largest number of requests that are under way.
     pub(super) running_max: usize,
 }
@@ -74,7 +71,8 @@ pub(super) struct OutcallRoute<'a> {
 impl RoomOutcalls {
     /// Returns true if a request is under way, or waits for another one to end.
     pub(super) fn has(&self, id: JobId) -> bool {
-        self.running.contains_key(&id) || self.waiting.iter().any(|waiting| waiting.id == id)
+        self.running.contains_key(&id)
+            || self.waiting.iter().any(|waiting| waiting.started.id == id)
     }
 
     /// Starts a request, now or when another one ends. One that is under way already stays so.
@@ -85,7 +83,8 @@ impl RoomOutcalls {
         if self.running.len() < route.running_max {
             self.run(started, route);
         } else {
-            self.waiting.push_back(started);
+            let counted = GaugeShare::of(&route.metrics.outcalls_waiting);
+            self.waiting.push_back(Waiting { started, _counted: counted });
         }
     }
 
@@ -98,19 +97,26 @@ impl RoomOutcalls {
             // A room that has left memory starts the request again when it is back.
             drop(mailbox.push(OutcallMail { id, outcome }));
         });
-        self.running.insert(id, Running { started, _task: AbortOnDropHandle::new(task) });
+        let running = Running {
+            started,
+            begun: Instant::now(),
+            _counted: GaugeShare::of(&route.metrics.outcalls_running),
+            _task: AbortOnDropHandle::new(task),
+        };
+        self.running.insert(id, running);
     }
 
     /// Takes a request that has ended, and starts the next one that waits.
     pub(super) fn ended(&mut self, id: JobId, route: &OutcallRoute<'_>) -> Option<StartedOutcall> {
         let ended = self.running.remove(&id)?;
+        count_attempt(route.metrics, &ended.started.outcall.target, ended.begun.elapsed());
         if !ended.started.is_stored {
             let (JobTally { count, bytes }, ended) = (self.unstored, ended.started.outcall.bytes());
             let (count, bytes) = (count.saturating_sub(1), bytes.saturating_sub(ended));
             self.unstored = JobTally { count, bytes };
         }
         if let Some(next) = self.waiting.pop_front() {
-            self.run(next, route);
+            self.run(next.started, route);
         }
         Some(ended.started)
     }
@@ -137,7 +143,7 @@ impl RoomOutcalls {
 
     /// Gives up those of these requests that wait for others to end.
     pub(super) fn give_up(&mut self, ids: &[JobId]) {
-        self.waiting.retain(|waiting| !ids.contains(&waiting.id));
+        self.waiting.retain(|waiting| !ids.contains(&waiting.started.id));
     }
 
     /// Counts requests that nothing stores, from their commit on.
@@ -254,25 +260,7 @@ impl OutcallRoute<'_> {
     }
 }
 
-impl OutcallOutcome {
-    fn of_fetch(fetched: Result<Response, FetchFailure>) -> Self {
-        match fetched {
-            Ok(response) if matches!(response.status, 429 | 500..=599) => {
-                Self::NotNow { answer: OutcallAnswer::Response(response), counts: true }
-            }
-            Ok(response) => Self::Answered(OutcallAnswer::Response(response)),
-            Err(failure) => {
-                let (retried, counts) =
-                    (failure.is_transient(), !matches!(failure, FetchFailure::Busy(_)));
-                let answer = OutcallAnswer::NoResponse(failure.into());
-                if retried { Self::NotNow { answer, counts } } else { Self::Answered(answer) }
-            }
-        }
-    }
-}
-
-/// Returns what distinguishes a request from all others of its project, for the other server. It is the same whenever the
-/// request is repeated.
+/// Returns what distinguishes a request from all others of its store. It is the same whenever the request is repeated.
 fn idempotency_key(room: &RoomId, id: JobId) -> String {
     let name =
         percent_encoding::utf8_percent_encode(room.name(), percent_encoding::NON_ALPHANUMERIC);

@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 
 /// The node, as its rooms see it.
 pub trait Outside: Send + Sync {
-    /// Sends a request of a room to another server.
+    /// Sends a request of a room to another server. `idempotency_key` distinguishes it from all other requests of the
+    /// project's store. What the server receives also names the store.
     ///
     /// # Cancel safety
     /// If the future is dropped, the request may have been sent.

@@ -347,6 +347,7 @@ impl Turns {
             Event::Call { call, payload, until_ms } => {
                 Box::new(turn.for_call(payload.interrupted(call, *until_ms)))
             }
+            Event::Expire => Box::new(turn.for_end()),
             _ => turn,
         };
         let called = {

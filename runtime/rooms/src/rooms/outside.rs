@@ -22,6 +22,8 @@ pub(super) struct NodeOutside {
     pub(super) rooms: Weak<RoomsInner>,
     pub(super) client: FetchClient,
     pub(super) homes: ProjectHomes,
+    /// The store's name. The keys of the requests begin with it and the project's.
+    pub(super) store: u128,
     pub(super) limits: Arc<Limits>,
 }
 
@@ -41,6 +43,18 @@ impl NodeOutside {
     }
 }
 
+impl NodeOutside {
+    /// Returns what distinguishes a request from all others that this node's or another node's projects send to the same
+    /// server. `own` distinguishes it within the store.
+    fn idempotency_key(&self, own: &str) -> String {
+        let (store, project) = (self.store, self.homes.project());
+        match project {
+            "" => format!("{store:032x}.{own}"),
+            project => format!("{store:032x}.{project}.{own}"),
+        }
+    }
+}
+
 impl Outside for NodeOutside {
     fn fetch(
         &self,
@@ -53,8 +67,9 @@ impl Outside for NodeOutside {
         let rooms = self.rooms.upgrade().map(Rooms);
         // A party that is gone lists no host.
         let hosts = rooms.and_then(|rooms| rooms.fetch_hosts(by.party())).unwrap_or_default();
+        let key = self.idempotency_key(&idempotency_key);
         async move {
-            let key = Some(idempotency_key.as_str());
+            let key = Some(key.as_str());
             match chunks {
                 None => client.fetch(&request, &hosts, key).await,
                 Some(chunks) => {

@@ -428,6 +428,7 @@ fn store_with(tree: Arc<dyn Tree>, disk: &Disk, limits: &Limits) -> Store {
         crons: Default::default(),
         renames: Default::default(),
         on_disk: None,
+        id: 1,
         opened: 1,
         last: Offset::default(),
         limits,

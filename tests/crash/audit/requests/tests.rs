@@ -146,10 +146,11 @@ fn each_fetch_has_one_key_of_its_own() {
         Receipt { room: "room".to_owned(), id: id.to_owned(), key }
     };
     let keys = |receipts: &[Receipt]| kinds(&audit_keys(receipts));
-    assert_eq!(keys(&[receipt("a", "1"), receipt("b", "2"), receipt("a", "1")]), []);
-    assert_eq!(keys(&[receipt("a", "1"), receipt("a", "2")]), [Kind::Twice]);
-    assert_eq!(keys(&[receipt("a", "1"), receipt("b", "1")]), [Kind::Twice]);
+    assert_eq!(keys(&[receipt("a", "s.1"), receipt("b", "s.2"), receipt("a", "s.1")]), []);
+    assert_eq!(keys(&[receipt("a", "s.1"), receipt("a", "s.2")]), [Kind::Twice]);
+    assert_eq!(keys(&[receipt("a", "s.1"), receipt("b", "s.1")]), [Kind::Twice]);
+    assert_eq!(keys(&[receipt("a", "s.1"), receipt("b", "other.2")]), [Kind::Twice]);
     assert_eq!(keys(&[receipt("a", "")]), [Kind::Twice]);
-    let elsewhere = Receipt { room: "other".to_owned(), ..receipt("a", "1") };
-    assert_eq!(keys(&[receipt("a", "1"), elsewhere]), [Kind::Twice]);
+    let elsewhere = Receipt { room: "other".to_owned(), ..receipt("a", "s.1") };
+    assert_eq!(keys(&[receipt("a", "s.1"), elsewhere]), [Kind::Twice]);
 }

@@ -8,7 +8,8 @@ use super::super::RoomError;
 use super::super::alarm::next_try;
 use super::super::figures::FaultRecord;
 use super::super::mail::{AlarmRing, ChunkMail, OutcallMail};
-use super::super::outcalls::{OutcallOutcome, StartedOutcall};
+use super::super::outcalls::StartedOutcall;
+use super::super::outcome::{OutcallOutcome, count_answer};
 use super::super::outlet::{DueOutputs, Reply};
 use super::super::outside::RoomCall;
 use super::Actor;
@@ -112,7 +113,7 @@ impl Actor {
                 answer
             }
         };
-        self.turns.parts.metrics.outcalls_ended.increment(1);
+        count_answer(&self.turns.parts.metrics, &ended.outcall.target, &answer);
         self.answered(ended, answer).await
     }
 

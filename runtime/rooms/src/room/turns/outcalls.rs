@@ -47,6 +47,7 @@ impl Turns {
             outside: &self.parts.outside,
             mailbox: &self.mailbox,
             room: &self.room,
+            metrics: &self.parts.metrics,
             running_max: size(self.parts.limits.outcalls_running_max),
         };
         (&mut self.outcalls, route)

@@ -369,7 +369,7 @@ async fn answers_whose_turns_fail_are_kept_up_to_a_bound() {
     for _ in 0..3 {
         answer_with(slow.request().await.0, &"x".repeat(250)).await;
     }
-    until(|| node.metrics.text().contains("room_outcalls_ended_total 3\n")).await;
+    until(|| node.metrics.text().contains("room_fetches_total{outcome=\"ok\"} 3\n")).await;
     until(|| node.metrics.text().contains("room_answers_dropped_total 1\n")).await;
 }
 
