@@ -73,6 +73,20 @@ fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
 /// Writes the project and returns the rows to report.
 fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<ConvertedKey>> {
     let mut rows = std::mem::take(&mut import.rows);
+    let scripts = scripts_of(&import, dir, from);
+    for row in &mut rows {
+        let party = match row.key.as_str() {
+            "main" => Some("main"),
+            key => key.strip_prefix("parties."),
+        };
+        if let Some((party, script)) = scripts.iter().find(|(name, _)| party == Some(name.as_str()))
+        {
+            row.note = format!("[parties.{party}] script = {script:?}; the code runs as it is");
+        }
+    }
+    if !scripts.is_empty() {
+        rows.extend(bundler(dir)?);
+    }
     let mut note = |key: &str, taken, note: String| {
         rows.push(ConvertedKey { key: key.to_owned(), taken, note });
     };
@@ -108,20 +122,6 @@ fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<Conv
             note("serve", false, text);
             absent = Some(path);
         }
-    }
-    let scripts = scripts_of(&import, dir, from);
-    for row in &mut rows {
-        let party = match row.key.as_str() {
-            "main" => Some("main"),
-            key => key.strip_prefix("parties."),
-        };
-        if let Some((party, script)) = scripts.iter().find(|(name, _)| party == Some(name.as_str()))
-        {
-            row.note = format!("[parties.{party}] script = {script:?}; the code runs as it is");
-        }
-    }
-    if !scripts.is_empty() {
-        rows.extend(bundler(dir)?);
     }
     for (party, _) in &import.parties {
         if scripts.contains_key(party) {

@@ -15,8 +15,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 /// The modules that the engine has.
-const OF_THE_ENGINE: [&str; 6] =
-    ["roomkit", "roomkit/server", "partyserver", "partykit/server", "cloudflare:workers", "room:*"];
+const OF_THE_ENGINE: [&str; 5] =
+    ["roomkit/server", "partyserver", "partykit/server", "cloudflare:workers", "room:*"];
 
 /// The bytes of errors that are kept.
 const ERRORS_BYTES_MAX: u64 = 64 * 1024;

@@ -63,7 +63,8 @@ pub(super) async fn freeze(
     let runtime = tokio::runtime::Handle::current();
     let frozen = tokio::task::spawn_blocking(move || {
         let freezer = freezer()?;
-        runtime.block_on(freezer.freeze(&source, &export, &positions.encode()))
+        let frozen = runtime.block_on(freezer.freeze(&source, &export, &positions.encode()));
+        frozen.map_err(|error| anyhow!("the script cannot be frozen: {error:#}"))
     });
     frozen.await.context("the freezing of a script ended in the middle")?
 }
@@ -84,7 +85,7 @@ fn freezer() -> anyhow::Result<&'static Freezer> {
 }
 
 impl Freezer {
-    fn new(bytes: &'static [u8]) -> anyhow::Result<Self> {
+    fn new(bytes: &'static [u8]) -> wasmtime::Result<Self> {
         let mut config = Config::new();
         config.epoch_interruption(true);
         // Without a cache it is compiled at each start, which takes seconds and harms nothing.
@@ -111,7 +112,7 @@ impl Freezer {
         source: &str,
         export: &str,
         positions: &[u8],
-    ) -> anyhow::Result<Result<Vec<u8>, String>> {
+    ) -> wasmtime::Result<Result<Vec<u8>, String>> {
         let nothing = FreezingHost {
             wasi: WasiCtxBuilder::new().build(),
             table: ResourceTable::new(),
@@ -133,7 +134,7 @@ impl Freezer {
     }
 
     /// WASI with nothing granted, and a host whose every function refuses.
-    fn linker(&self) -> anyhow::Result<Linker<FreezingHost>> {
+    fn linker(&self) -> wasmtime::Result<Linker<FreezingHost>> {
         let mut linker = Linker::new(&self.engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         for (name, import) in self.component.component_type().imports(&self.engine) {

@@ -35,7 +35,7 @@ impl BundlePositions {
 /// The text is not a source map.
 pub(super) fn of(map: &str, out: &Path, root: &Path) -> anyhow::Result<BundlePositions> {
     let map = SourceMap::from_json_string(map).context("the bundler's source map is odd")?;
-    let files = map.get_sources().map(|source| named(&out.join(&**source), root)).collect();
+    let files = map.get_sources().map(|source| named(&out.join(source), root)).collect();
     let entries = map.get_tokens().filter_map(|token| {
         let file = token.get_source_id()?;
         Some([

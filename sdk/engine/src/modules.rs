@@ -40,9 +40,8 @@ pub(crate) const OWN: &str = "room:";
 const NATIVE: &str = "room:native";
 
 /// The names for authors, and the module that each stands for.
-const PUBLIC: [(&str, &str); 7] = [
+const PUBLIC: [(&str, &str); 6] = [
     ("roomkit/server", "room:server/partyserver.js"),
-    ("roomkit", "room:server/partyserver.js"),
     ("partyserver", "room:server/partyserver.js"),
     ("partykit/server", "room:server/partykit.js"),
     ("cloudflare:workers", "room:server/cloudflare.js"),
