@@ -40,7 +40,7 @@ impl RoomScript {
         let file = project.root.join(script.file.get_ref());
         let hash =
             ModuleHash::of(format!("{}\n{}", file.display(), script.export).as_bytes()).to_string();
-        let own = project.own("scripts").join(&hash[..16]);
+        let own = project.own("scripts").join(hash);
         Self { root: project.root.clone(), file, export: script.export.clone(), own }
     }
 
