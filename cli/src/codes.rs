@@ -307,6 +307,10 @@ codes! {
         "With `was`, the rooms of the old name become those of the party. The old name is not a party of the project, and at most one party has had it.",
         "# room.toml\nname = \"chat\"\n[parties.chat]\npath = \".\"\nwas = \"main\"\n[parties.main]\npath = \".\"",
         "Remove the party with the old name, or `was`.";
+    BadWebhooks "R0066" "webhooks cannot be sent like this",
+        "`[webhooks]` has the `url` of a receiver and a `secret`, the name of the variable with which they are signed. `events` are some of created, connected, disconnected, emptied and expired, and `parties` are some of the project's.",
+        "# room.toml\nname = \"chat\"\n[webhooks]\nurl = \"https://example.com/hooks\"\nsecret = \"WEBHOOK_SECRET\"\nevents = [\"conected\"]",
+        "Write it as the message says. `room env set WEBHOOK_SECRET - --secret` sets the secret on a server, and a line of `.env` sets it for `room dev`.";
 }
 
 #[cfg(test)]
