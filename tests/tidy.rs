@@ -118,7 +118,7 @@ const HTTP: [&str; 7] =
 /// A library has one home, so that replacing it touches one place.
 #[test]
 fn each_library_has_one_home() {
-    let homes: [(&str, &[&str]); 22] = [
+    let homes: [(&str, &[&str]); 23] = [
         ("wasmtime", &["runtime/guest/src/"]),
         ("wasmtime_wasi", &["runtime/guest/src/"]),
         ("sled", &["runtime/store/src/sled.rs"]),
@@ -129,6 +129,7 @@ fn each_library_has_one_home() {
         ("rustls", &["runtime/door/src/", "runtime/fetch/src/"]),
         ("rustls_native_certs", &["runtime/fetch/src/"]),
         ("url", &["runtime/fetch/src/"]),
+        ("ring::hmac", &["runtime/fetch/src/signature.rs"]),
         ("tokio_tungstenite", &["runtime/door/src/"]),
         ("http", &HTTP),
         ("bytestring", &["runtime/core/src/event/text.rs"]),
@@ -207,7 +208,8 @@ const LAYERS: &[(&str, &[(&str, &str)])] = &[
             ("exchange", "limits encoding"),
             ("fetch", "limits exchange"),
             ("jobs", "limits id span encoding exchange fetch"),
-            ("config", "limits id ttl event schedule"),
+            ("webhooks", "limits id jobs schedule"),
+            ("config", "limits id ttl event schedule webhooks"),
             ("connection", "limits id encoding"),
             ("event", "limits id encoding connection exchange jobs"),
             ("turn", "limits id encoding connection event span jobs"),
@@ -225,6 +227,7 @@ const LAYERS: &[(&str, &[(&str, &str)])] = &[
             ("alarms", "rooms"),
             ("expiry", "rooms"),
             ("crons", "room rooms"),
+            ("webhooks", "rooms"),
             ("lib", "*"),
         ],
     ),

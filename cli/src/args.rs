@@ -55,6 +55,7 @@ pub(crate) enum Command {
     Inspect(operate::InspectArgs),
     Storage(operate::StorageArgs),
     Crons(operate::CronsArgs),
+    Webhooks(operate::WebhooksArgs),
     Kick(operate::KickArgs),
     Close(operate::CloseArgs),
     DeleteRoom(operate::DeleteRoomArgs),

@@ -307,15 +307,19 @@ codes! {
         "With `was`, the rooms of the old name become those of the party. The old name is not a party of the project, and at most one party has had it.",
         "# room.toml\nname = \"chat\"\n[parties.chat]\npath = \".\"\nwas = \"main\"\n[parties.main]\npath = \".\"",
         "Remove the party with the old name, or `was`.";
-    BadScript "R0066" "this cannot be the script of a party",
+    BadWebhooks "R0066" "webhooks cannot be sent like this",
+        "`[webhooks]` has the `url` of a receiver and a `secret`, the name of the variable with which they are signed. `events` are some of created, connected, disconnected, emptied and expired, and `parties` are some of the project's.",
+        "# room.toml\nname = \"chat\"\n[webhooks]\nurl = \"https://example.com/hooks\"\nsecret = \"WEBHOOK_SECRET\"\nevents = [\"conected\"]",
+        "Write it as the message says. `room env set WEBHOOK_SECRET - --secret` sets the secret on a server, and a line of `.env` sets it for `room dev`.";
+    BadScript "R0067" "this cannot be the script of a party",
         "The code of a party is a cargo package at `path`, or the file `script` in TypeScript or JavaScript, of which `export` names the class that is the room.",
         "# room.toml\nname = \"chat\"\n[parties.main]\npath = \".\"\nscript = \"src/server.ts\"",
         "Write `script = \"src/server.ts\"` without `path`, and name a file that exists.";
-    NoBundler "R0067" "the project's npm packages cannot be used",
+    NoBundler "R0068" "the project's npm packages cannot be used",
         "Scripts are bundled by esbuild, which the project's package.json names and npm installs. Either package.json is missing, npm cannot be run, or it failed.",
         "$ room build  # where package.json does not name esbuild",
         "Install Node with npm (https://nodejs.org), add the bundler with `npm install --save-dev esbuild`, and start again.";
-    NoEngine "R0068" "this program has no engine for scripts",
+    NoEngine "R0069" "this program has no engine for scripts",
         "The engine for TypeScript and JavaScript is compiled with the program, which needs clang. It was missing then.",
         "$ room build  # a project with a `script`, by a program that was built without clang",
         "Install clang (`apt-get install clang`), and build the program again.";

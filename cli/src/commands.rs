@@ -24,6 +24,7 @@ mod schema;
 mod serve;
 mod storage;
 mod test;
+mod webhooks;
 
 use crate::args::{Args, Command};
 use crate::codes::Code;
@@ -60,6 +61,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Storage(args) => storage::run(&args),
         Command::Crons(args) => crons::run(&args),
+        Command::Webhooks(args) => webhooks::run(&args),
         Command::Kick(args) => close::kick(&args),
         Command::Close(args) => close::close(&args),
         Command::DeleteRoom(args) => close::delete_room(&args),

@@ -13,7 +13,7 @@ pub(crate) use read::nearest;
 use crate::mistake::Mistake;
 use room_runtime::{
     AssetSettings, AutoResponse, BodyDelivery, CorsSetting, CronSetting, FetchSettings, Limits,
-    PartyName, Ttl, WhenQuiet,
+    PartyName, Ttl, WebhookSettings, WhenQuiet,
 };
 use schemars::{JsonSchema, Schema, json_schema};
 use std::collections::BTreeMap;
@@ -47,6 +47,8 @@ pub(crate) struct Manifest {
     pub(crate) fetch: FetchSettings,
     /// What calls its rooms at planned times.
     pub(crate) crons: Vec<CronSetting>,
+    /// The receiver of its webhooks.
+    pub(crate) webhooks: Option<WebhookSettings>,
     /// The environment its rooms see.
     pub(crate) vars: BTreeMap<String, String>,
     /// Every bound, with the project's own values.
@@ -154,6 +156,9 @@ pub(crate) struct ManifestKeys {
     /// the party `main` by UTC, or a section with more.
     #[schemars(default)]
     crons: BTreeMap<String, CronKey>,
+    /// The receiver of what happens to rooms.
+    #[schemars(default, with = "WebhooksKeys", skip_serializing_if = "Option::is_none")]
+    webhooks: Option<WebhooksKeys>,
     /// The environment that the rooms see (`std::env::var`).
     #[schemars(default)]
     vars: BTreeMap<String, String>,
@@ -319,6 +324,38 @@ struct FetchKeys {
     /// rooms fetch from nobody. `fetch_hosts_max` bounds how many there are.
     #[schemars(default)]
     hosts: Vec<String>,
+}
+
+/// The receiver of what happens to rooms.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+struct WebhooksKeys {
+    /// The URL that gets a `POST` for each event. An address that is not public has to be written as an address, or as
+    /// `localhost`, unless `[fetch] hosts` lists it.
+    url: String,
+    /// The variable with the secret that signs them, which `room env set NAME - --secret` sets: `whsec_` and base64, or any
+    /// text of at least 16 bytes.
+    #[schemars(length(min = 1))]
+    secret: String,
+    /// The events that are sent. Without it: all.
+    #[schemars(default, with = "Vec<WebhookEventKey>", skip_serializing_if = "Option::is_none")]
+    events: Option<Vec<WebhookEventKey>>,
+    /// The parties whose rooms they are sent of. Without it: all.
+    #[schemars(default, with = "Vec<String>", skip_serializing_if = "Option::is_none")]
+    parties: Option<Vec<String>>,
+}
+
+/// What can happen to a room.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+enum WebhookEventKey {
+    Created,
+    Connected,
+    Disconnected,
+    Emptied,
+    Expired,
 }
 
 fn here() -> String {

@@ -168,12 +168,34 @@ fn crons(root: &Path) {
     assert!(said.contains("the project has no cron \"other\""), "{said}");
 }
 
+/// Webhooks that no receiver takes are listed, and discarded.
+fn webhooks(root: &Path) {
+    let all = json_of(root, &["webhooks"]);
+    let waiting = all["waiting"].as_u64().unwrap_or_default();
+    assert!(waiting >= 3 && all["dead"] == 0, "{all}");
+    let table = good(root, &["webhooks"]);
+    let first = format!("http://127.0.0.1:1/hooks: {waiting} wait, 0 dead\nWEBHOOK ");
+    assert!(table.starts_with(&first) && table.contains(" created "), "{table}");
+    let id = all["next"][0]["id"].as_str().unwrap_or_default();
+    assert!(id.starts_with("msg_main."), "{id}");
+    assert_eq!(good(root, &["webhooks", "discard", id]).trim(), "1 webhook discarded");
+    assert_eq!(json_of(root, &["webhooks"])["waiting"], waiting - 1);
+    assert_eq!(good(root, &["webhooks", "retry", "--all"]).trim(), "0 webhooks sent again");
+    for verb in ["retry", "discard"] {
+        let said = refused(root, &["webhooks", verb, id]);
+        assert!(said.contains("no webhook") && said.contains(id), "{said}");
+    }
+}
+
 #[test]
 fn rooms_of_a_local_server_are_inspected_and_changed() {
     let project = Project::copy("tests/conformance/guest", "rooms-served");
     project.write("src/lib.rs", COUNT);
     let section = "[crons]\ncount = { schedule = \"@yearly\", room = \"game-1\" }\n";
-    project.write("room.toml", &format!("name = \"count\"\n{section}"));
+    let hooks = "[webhooks]\nurl = \"http://127.0.0.1:1/hooks?key=1\"\nsecret = \"HOOK_SECRET\"\n\
+                 events = [\"created\"]\n";
+    project.write(".env", "HOOK_SECRET=0123456789abcdef\n");
+    project.write("room.toml", &format!("name = \"count\"\n{section}{hooks}"));
     let root = project.root();
     let dev = Dev::start(root, &[]);
     let port = dev.port();
@@ -187,6 +209,7 @@ fn rooms_of_a_local_server_are_inspected_and_changed() {
     edits(root, &dev);
     closes(root, port, socket);
     crons(root);
+    webhooks(root);
     for (args, why) in [
         (&["inspect", "lobby"][..], "there is no room main/lobby"),
         (&["inspect", "lobby", "--party", "other"], "there is no room other/lobby"),

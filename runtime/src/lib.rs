@@ -24,10 +24,10 @@ pub use room_core::{
     FetchSettings, LimitRow, Limits, Logs, METRICS, MetricKind, MetricRow, ModuleSource, NameError,
     Network, NetworkError, NodeId, Origin, OriginError, PartyConfig, PartyName, PeerNode, Preamble,
     PrefixError, Project, Proxies, RoomId, RoomsPrefix, Space, SpaceError, StorageConfig, Tls, Ttl,
-    TtlError, WhenQuiet, node_name,
+    TtlError, WebhookError, WebhookSettings, WhenQuiet, node_name,
 };
 pub use room_core::{
-    assets, clock, config, connection, event, id, limits, lock, schedule, span, ttl, turn,
+    assets, clock, config, connection, event, id, limits, lock, schedule, span, ttl, turn, webhooks,
 };
 pub use room_door::{Notice, TlsError, connection_of_query, room_of_path};
 pub use room_guest as wasm;

@@ -11,7 +11,7 @@ use room_core::clock::Clock;
 use room_core::config::{
     AssetError, Audience, CacheControl, Cors, Cron, CronError, CronSetting, FetchHostError,
     FetchHosts, OldNameError, OriginError, Origins, PartyConfig, PartyRename, PrefixError, Project,
-    RoomsPrefix, StorageConfig,
+    RoomsPrefix, StorageConfig, WebhookError,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{NameError, PartyName, RoomId};
@@ -19,6 +19,7 @@ use room_core::limits::{Limits, Misfit, ms};
 use room_core::logs::{LogLevel, Logs};
 use room_core::metrics::{ListenerMetrics, Metrics};
 use room_core::ttl::{Lifetime, Served};
+use room_core::webhooks::WebhookEvents;
 use room_door::{Forwarder, FrontDoor, Notice, Routes};
 use room_guest::{Code, Engine, Instance, LiveSamples, LoadError};
 use room_operator::Operator;
@@ -27,6 +28,7 @@ use room_rooms::cluster::ProjectHomes;
 use room_rooms::crons::Crons;
 use room_rooms::expiry::{self, Expiry};
 use room_rooms::rooms::{GuestHost, Guests, Party, ReloadError, Reloaded, Rooms};
+use room_rooms::webhooks::{WebhookReceiver, Webhooks};
 use room_store::{RenameError, Store, StoreError, Verified};
 use std::sync::Arc;
 use tokio::sync::{Mutex, Semaphore};
@@ -44,6 +46,7 @@ pub(crate) struct Node {
     store: Store,
     operator: Operator,
     crons: Crons,
+    webhooks: Webhooks,
     limits: Arc<Limits>,
     clock: Clock,
     served: Served,
@@ -52,7 +55,7 @@ pub(crate) struct Node {
     /// Held by a deployment, so that there is one at a time.
     deploying: Mutex<()>,
     stop: CancellationToken,
-    /// The tasks that ring alarms, call rooms for crons and end unused rooms; empty once the node has stopped them.
+    /// The tasks that ring alarms, call rooms for crons, end unused rooms and send webhooks; empty once the node has stopped them.
     wakers: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -110,6 +113,9 @@ pub enum DeployError {
     /// A cron is invalid.
     #[error(transparent)]
     Cron(#[from] CronError),
+    /// The project's webhooks cannot be sent.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// A party's old name is invalid.
     #[error(transparent)]
     OldName(#[from] OldNameError),
@@ -199,7 +205,8 @@ impl Node {
         let door = FrontDoor::new(rooms.clone(), forwarder, &guests, clock, audience, counts);
         let home = door.clone();
         let crons = Crons::new(rooms.clone(), move |room| home.here(room.clone()).is_ok());
-        let theirs = (rooms.clone(), crons.clone());
+        let webhooks = Webhooks::new(rooms.clone(), &guests);
+        let theirs = (rooms.clone(), crons.clone(), webhooks.clone());
         let operator = Operator::new(dir, store.clone(), theirs, door.clone(), limits.clone())?;
         let alarms = Alarms::new(store.clone(), rooms.clone(), clock, limits.clone());
         let expiry = Expiry::new(store.clone(), rooms.clone(), served, limits.clone());
@@ -210,6 +217,7 @@ impl Node {
             tokio::spawn(alarms.run()),
             tokio::spawn(expiry.run()),
             tokio::spawn(crons.clone().run()),
+            tokio::spawn(webhooks.clone().run()),
         ];
         Ok(Self {
             engine,
@@ -219,6 +227,7 @@ impl Node {
             store,
             operator,
             crons,
+            webhooks,
             limits,
             clock,
             served,
@@ -289,6 +298,7 @@ impl Node {
         let prefix = project.prefix.as_deref().map(RoomsPrefix::parse).transpose()?;
         let cache = CacheControl::parse(&project.asset_settings)?;
         let lifetimes = self.lifetimes(&project.parties)?;
+        let receiver = receiver_of(&project, &fetch_hosts)?;
         let renames = renames_of(&project.parties)?;
         let (begun, mut parties) = (Instant::now(), HashMap::new());
         for mut config in project.parties {
@@ -300,6 +310,8 @@ impl Node {
             let mut party = self.load(&name, config, origins.clone()).await?;
             party.lifetime = lifetimes.get(&name).copied();
             party.fetch_hosts = fetch_hosts.clone();
+            let events = receiver.as_ref().map(|receiver| receiver.events_of(&name));
+            party.webhooks = events.unwrap_or_default();
             if parties.insert(name.clone(), party).is_some() {
                 return Err(DeployError::Twice(name));
             }
@@ -323,6 +335,7 @@ impl Node {
         self.keep_renames(renamed);
         expiry::keep(&self.store, self.served, Some(&lifetimes));
         self.crons.replace(crons);
+        self.webhooks.replace(receiver);
         self.door.set_prefix(prefix);
         self.door.forget_fetched();
         let single_page = project.asset_settings.single_page;
@@ -413,6 +426,7 @@ impl Node {
             cors,
             fetch_hosts,
             request_bodies,
+            webhooks: WebhookEvents::default(),
         })
     }
 
@@ -482,6 +496,20 @@ fn renames_of(parties: &[PartyConfig]) -> Result<Vec<PartyRename>, DeployError> 
         named.push((PartyName::parse(&party.name)?, party.was.as_deref()));
     }
     Ok(PartyRename::parse_all(named.into_iter())?)
+}
+
+/// Returns the receiver of a project's webhooks, if it has one.
+fn receiver_of(
+    project: &Project,
+    hosts: &FetchHosts,
+) -> Result<Option<WebhookReceiver>, DeployError> {
+    let Some(settings) = &project.webhooks else { return Ok(None) };
+    let names = project.parties.iter().map(|party| PartyName::parse(&party.name));
+    let names: Vec<PartyName> = names.collect::<Result<_, _>>()?;
+    // A project's variables are those of each of its parties.
+    let variables = project.parties.iter().flat_map(|party| &party.vars);
+    let variables = variables.map(|(name, value)| (name.as_str(), value.as_str()));
+    Ok(Some(WebhookReceiver::new(settings, &names, hosts, variables)?))
 }
 
 fn start_error(ReloadError { room, error }: ReloadError) -> DeployError {

@@ -1,13 +1,13 @@
 //! A server for tests that kill it: `crash-node DATA MODULE CACHE ORIGIN`. Owns nothing but its start.
 //!
-//! It opens the folder DATA, serves the guest in the file MODULE as party `main`, which may fetch from the server ORIGIN,
-//! and prints one line of JSON:
+//! It opens the folder DATA, serves the guest in the file MODULE as party `main`, which may fetch from the server ORIGIN
+//! and whose webhooks go there, and prints one line of JSON:
 //! `{"addr": …, "problems": […]}`, or `{"error": …}` if it cannot. Invariant: it ends when its standard input does,
 //! so that it never outlives the test that started it. It does not know that a test will kill it.
 
 use room_runtime::{
     Audience, BodyDelivery, Config, FetchSettings, Limits, PartyConfig, Project, Proxies, Runtime,
-    StorageConfig, WhenQuiet,
+    StorageConfig, WebhookSettings, WhenQuiet,
 };
 use serde_json::{Value, json};
 use std::error::Error;
@@ -55,6 +55,9 @@ async fn start(
         store_retry_ms: 20,
         // An answer whose turn fails comes again while the server lives.
         alarm_retry_ms_min: 20,
+        // So does a webhook, as often as the receiver is away.
+        webhook_retry_ms_max: 20,
+        webhook_tries_max: u64::MAX,
         ..Limits::default()
     };
     let runtime = Runtime::start(Config {
@@ -72,15 +75,25 @@ async fn start(
         name: "main".to_owned(),
         was: None,
         module: std::fs::read(module)?.into(),
-        vars: vec![("ORIGIN".to_owned(), origin.clone())],
+        vars: vec![
+            ("ORIGIN".to_owned(), origin.clone()),
+            ("HOOK_SECRET".to_owned(), "0123456789abcdef".to_owned()),
+        ],
         when_quiet: WhenQuiet::Stay,
         auto_response: None,
         ttl: None,
         cors: None,
         request_bodies: BodyDelivery::Whole,
     };
+    let webhooks = Some(WebhookSettings {
+        url: format!("http://{origin}/webhooks"),
+        events: Some(vec!["connected".to_owned()]),
+        secret: "HOOK_SECRET".to_owned(),
+        ..WebhookSettings::default()
+    });
     let fetch = FetchSettings { hosts: vec![origin] };
-    runtime.deploy(Project { parties: vec![party], fetch, ..Project::default() }).await?;
+    let project = Project { parties: vec![party], fetch, webhooks, ..Project::default() };
+    runtime.deploy(project).await?;
     Ok((runtime, problems))
 }
 

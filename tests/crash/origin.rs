@@ -3,7 +3,7 @@
 //! Invariant: a request is noted before it is answered. While the machine of the rooms has no power nothing is noted or
 //! answered. It does not know which requests there should be.
 
-use crate::audit::Receipt;
+use crate::audit::{Hook, Receipt};
 use crate::load::Words;
 use room_tests::{Origin, Received, Requests, response, within};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 /// The path of requests that are answered always, and never noted.
 const PROBE: &str = "/probe";
 
-/// A server that rooms post to `/ROOM/ID`.
+/// A server that rooms post to `/ROOM/ID`, and that gets the project's webhooks.
 pub(crate) struct Target {
     server: Origin,
     heard: Arc<Mutex<HeardRequests>>,
@@ -20,6 +20,7 @@ pub(crate) struct Target {
 #[derive(Default)]
 struct HeardRequests {
     receipts: Vec<Receipt>,
+    hooks: Vec<Hook>,
     deaf: bool,
 }
 
@@ -39,6 +40,11 @@ impl Target {
     /// Returns everything that was received so far.
     pub(crate) fn receipts(&self) -> Vec<Receipt> {
         self.heard.lock().unwrap().receipts.clone()
+    }
+
+    /// Returns every webhook that was received so far.
+    pub(crate) fn hooks(&self) -> Vec<Hook> {
+        self.heard.lock().unwrap().hooks.clone()
     }
 
     /// Notes nothing from here on, if the network dies with the rooms.
@@ -62,6 +68,10 @@ impl HeardRequests {
             if self.deaf {
                 return None;
             }
+            if let Some(id) = request.header("webhook-id") {
+                self.hooks.push(hook(id, &request.body));
+                return Some(response(200, "received"));
+            }
             let path = request.path.trim_start_matches('/');
             let (room, id) = path.split_once('/').unwrap_or((path, ""));
             let key = request.header("idempotency-key").map(str::to_owned);
@@ -69,4 +79,11 @@ impl HeardRequests {
         }
         Some(response(200, "received"))
     }
+}
+
+fn hook(id: &str, body: &str) -> Hook {
+    let said: serde_json::Value = serde_json::from_str(body).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let (room, who) = (text(&said["data"]["room"]), text(&said["data"]["connection"]["id"]));
+    Hook { id: id.to_owned(), room, who, body: body.to_owned() }
 }

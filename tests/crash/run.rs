@@ -4,7 +4,9 @@
 //! which is kept and named together with the seed that it was drawn from. The run continues with a new folder, so its
 //! tally is of all crashes. It does not know what a crash does to a folder.
 
-use crate::audit::{Echo, History, Kind, Problem, State, Witness, audit_keys};
+use crate::audit::{
+    Admitted, Echo, History, Kind, Problem, State, Witness, audit_hooks, audit_keys, missing_hooks,
+};
 use crate::ground::{Crash, Ground};
 use crate::load::{Load, rooms};
 use crate::origin::Target;
@@ -76,6 +78,8 @@ struct Folder {
     ground: Ground,
     target: Target,
     histories: BTreeMap<String, History>,
+    /// The connections of all clients that ended with a crash.
+    admitted: Admitted,
     /// What the rooms held at the last audit.
     states: BTreeMap<String, State>,
     dice: Dice,
@@ -87,6 +91,7 @@ impl Folder {
         Self {
             ground: Ground::new(plan.crash, scratch),
             target: Target::start().await,
+            admitted: Admitted::new(),
             states: BTreeMap::new(),
             histories: rooms().map(|room| (room, History::default())).collect(),
             dice: Dice(plan.seed.wrapping_add(number.wrapping_mul(0x5851_f42d_4c95_7f2d))),
@@ -100,6 +105,7 @@ impl Folder {
         let receipts = self.target.receipts();
         let fetches: BTreeSet<_> = receipts.iter().map(|one| (&one.room, &one.id)).collect();
         tally.repeated += (receipts.len() - fetches.len()) as u64;
+        tally.webhooks += self.admitted.values().sum::<u64>();
         for State { requests, .. } in self.states.values() {
             tally.calls += requests.calls.values().sum::<u64>();
             tally.fetches += requests.fetches.values().sum::<u64>();
@@ -155,6 +161,7 @@ impl Folder {
     async fn audit(&mut self, server: &Server, problems: &mut Problems) -> BTreeMap<String, State> {
         let mut states = BTreeMap::new();
         problems.extend(audit_keys(&self.target.receipts()));
+        problems.extend(audit_hooks(&self.admitted, &self.target.hooks()));
         for (room, history) in &mut self.histories {
             match read(server, room, &self.target).await {
                 Ok((state, echo, found)) => {
@@ -188,11 +195,17 @@ impl Folder {
             };
             let waits =
                 |state: &State| rings(state) || state.requests.unanswered().next().is_some();
-            let Some((room, state)) = states.into_iter().find(|(_, state)| waits(state)) else {
+            let missing = missing_hooks(&self.admitted, &self.target.hooks());
+            let waiting = states.into_iter().find(|(_, state)| waits(state));
+            if waiting.is_none() && missing.is_empty() {
                 return Ok(());
-            };
+            }
             if Instant::now() > deadline {
                 let figures = server.figures().await;
+                let Some((room, state)) = waiting else {
+                    let text = format!("webhooks of {missing:?} do not come\n  {figures}");
+                    return Err(vec![Problem::new(Kind::Lost, text)]);
+                };
                 let requests: Vec<_> = state.requests.unanswered().collect();
                 let kind = if requests.is_empty() { Kind::Alarm } else { Kind::Lost };
                 let pending = &state.pending;
@@ -262,6 +275,8 @@ impl Folder {
         for witness in witnesses {
             tally.messages += witness.messages;
             tally.counts += witness.acked_counts;
+            let own = (witness.room.clone(), witness.who.clone());
+            *self.admitted.entry(own).or_default() += 1;
             by_room.entry(witness.room.clone()).or_default().push(witness);
         }
         let mut problems = Vec::new();

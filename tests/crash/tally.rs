@@ -26,6 +26,8 @@ pub(crate) struct Tally {
     pub(crate) fetches: u64,
     /// Requests of fetches that were sent again.
     pub(crate) repeated: u64,
+    /// The webhooks that were received.
+    pub(crate) webhooks: u64,
     /// Requests that were given up before their answer.
     pub(crate) given_up: u64,
     /// Files that were overwritten with noise.
@@ -52,6 +54,7 @@ impl Tally {
             calls: 0,
             fetches: 0,
             repeated: 0,
+            webhooks: 0,
             given_up: 0,
             garbled: 0,
             not_opened: 0,
@@ -84,6 +87,7 @@ impl fmt::Display for Tally {
         write!(f, "{counts} acknowledged increments, {sets} sets checked, ")?;
         write!(f, "{messages} messages seen, {alarms} alarms, {} calls, ", self.calls)?;
         write!(f, "{} fetches and {} repetitions, ", self.fetches, self.repeated)?;
+        write!(f, "{} webhooks, ", self.webhooks)?;
         write!(f, "{} given up, {} files garbled; ", self.given_up, self.garbled)?;
         write!(f, "lost {}, early {}, ", self.of(Kind::Lost), self.of(Kind::Early))?;
         write!(f, "torn {}, forged {}, ", self.of(Kind::Torn), self.of(Kind::Forged))?;

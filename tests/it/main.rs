@@ -57,3 +57,4 @@ mod tls;
 mod transactions;
 mod turns;
 mod uploads;
+mod webhooks;

@@ -6,7 +6,7 @@ use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
     AssetSettings, Audience, AutoResponse, BodyDelivery, Config, CorsSetting, CronSetting,
     DeployError, Deployed, FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies, Runtime,
-    StartError, StorageConfig, Tls, Ttl, WhenQuiet,
+    StartError, StorageConfig, Tls, Ttl, WebhookSettings, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -28,6 +28,7 @@ pub struct Setup {
     prefix: Option<String>,
     fetch: FetchSettings,
     crons: Vec<CronSetting>,
+    webhooks: Option<WebhookSettings>,
     origins: Vec<String>,
     tls: Option<Tls>,
     proxies: Proxies,
@@ -64,6 +65,7 @@ impl Setup {
             prefix: None,
             fetch: FetchSettings::default(),
             crons: Vec::new(),
+            webhooks: None,
             origins: Vec::new(),
             tls: None,
             proxies: Proxies::default(),
@@ -162,6 +164,13 @@ impl Setup {
     #[must_use]
     pub fn crons(mut self, crons: &[CronSetting]) -> Self {
         self.crons = crons.to_vec();
+        self
+    }
+
+    /// With these webhooks, or none.
+    #[must_use]
+    pub fn webhooks(mut self, webhooks: Option<WebhookSettings>) -> Self {
+        self.webhooks = webhooks;
         self
     }
 
@@ -330,7 +339,8 @@ impl TestNode {
     /// # Errors
     /// As [`Runtime::deploy`].
     pub async fn deploy_project(&self, parties: Vec<PartyConfig>) -> Result<Deployed, DeployError> {
-        let Setup { assets, asset_settings, origins, prefix, fetch, crons, .. } = &self.setup;
+        let Setup { assets, asset_settings, origins, prefix, fetch, crons, webhooks, .. } =
+            &self.setup;
         let project = Project {
             parties,
             assets: assets.clone(),
@@ -339,6 +349,7 @@ impl TestNode {
             prefix: prefix.clone(),
             fetch: fetch.clone(),
             crons: crons.clone(),
+            webhooks: webhooks.clone(),
         };
         within("a deployment", self.runtime.deploy(project)).await
     }

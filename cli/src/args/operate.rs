@@ -235,6 +235,54 @@ pub(crate) struct CronRunArgs {
     pub(crate) server: ServerArgs,
 }
 
+/// List the webhooks of a project, and send or discard some
+///
+/// Shows the receiver of `[webhooks]`, the webhooks that wait for it with their tries and their last error, and the dead
+/// letters: those that were given up. At most 100 of each are shown. The server is the one that runs on the data folder,
+/// or the one of --to.
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    after_long_help = "Examples:\n  room webhooks\n  room webhooks --json | jq -r '.letters[].id'\n  \
+room webhooks retry --all\n  room webhooks discard msg_chat.main.lobby.1-2-1"
+)]
+pub(crate) struct WebhooksArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<WebhooksCommand>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// What a command does with webhooks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum WebhooksCommand {
+    /// Send a webhook now, or all dead letters
+    ///
+    /// A dead letter gets all its tries again. A webhook that waits for its next try does not wait any longer.
+    #[command(after_long_help = "Examples:\n  room webhooks retry msg_chat.main.lobby.1-2-1\n  \
+room webhooks retry --all")]
+    Retry(WebhookChoiceArgs),
+    /// Discard a webhook, or all dead letters
+    ///
+    /// The receiver does not get it.
+    #[command(after_long_help = "Examples:\n  room webhooks discard msg_chat.main.lobby.1-2-1\n  \
+room webhooks discard --all")]
+    Discard(WebhookChoiceArgs),
+}
+
+/// Which webhooks a command means.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WebhookChoiceArgs {
+    /// The webhook's id, as `room webhooks` shows it
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    pub(crate) id: Option<String>,
+    /// All dead letters
+    #[arg(long, conflicts_with = "id")]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
 /// Close one connection of a room
 ///
 /// The server closes the client with 4403 unless --code says otherwise. The client of `/_room/client.js` stays away

@@ -92,6 +92,7 @@ fn release(
         fetch: manifest.fetch.clone(),
         asset_settings: manifest.asset_settings.clone(),
         crons: manifest.crons.clone(),
+        webhooks: manifest.webhooks.clone(),
         prefix: manifest.prefix.as_ref().map(|own| own.get_ref().clone()),
         ..Release::default()
     };

@@ -51,6 +51,10 @@ fn shown(report: &Value) -> String {
         let queued = counted(&streams["bytes"], "byte");
         line("streams", format!("{} open, {queued} queued", streams["count"]));
     }
+    let count = |name: &str| report["webhooks"][name].as_u64().unwrap_or_default();
+    if count("waiting") + count("dead") > 0 {
+        line("webhooks", format!("{} wait, {} dead", count("waiting"), count("dead")));
+    }
     if let Some(due) = report["expires_ms"].as_u64() {
         line("expires", format!("{}, if nobody uses it", ago(due)));
     }
@@ -152,7 +156,7 @@ mod tests {
             "at_work": {"event": "message", "for_ms": 1_500},
             "storage": {"keys": 2, "bytes": 30}, "alarm": null, "module": "0123abcd",
             "timers": {"count": 0, "bytes": 0, "next_ms": null}, "ticks_ms": 50,
-            "streams": {"count": 3, "bytes": 9},
+            "streams": {"count": 3, "bytes": 9}, "webhooks": {"waiting": 2, "dead": 1},
             "connections": [{
                 "id": "a", "uri": "http://h/party/lobby?_pk=a", "tags": ["red"],
                 "state": {"json": {"x": 1}}, "lag": {"messages": 2, "bytes": 9}, "closing": false,
@@ -165,6 +169,7 @@ mod tests {
               storage      2 keys, 30 bytes
               ticks        every 50 ms
               streams      3 open, 9 bytes queued
+              webhooks     2 wait, 1 dead
               module       0123abcd
                 a  http://h/party/lobby?_pk=a  tags red  state {"x":1}  behind by 2 messages, 9 bytes
                 … more: --after 7

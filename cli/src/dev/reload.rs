@@ -6,7 +6,9 @@
 use super::node::Node;
 use crate::building::Component;
 use crate::project::Project;
-use room_runtime::{AssetSettings, CronSetting, Deployed, FetchSettings, Notice, PartyConfig};
+use room_runtime::{
+    AssetSettings, CronSetting, Deployed, FetchSettings, Notice, PartyConfig, WebhookSettings,
+};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +23,7 @@ pub(super) struct Deployment {
     prefix: Option<String>,
     fetch: FetchSettings,
     crons: Vec<CronSetting>,
+    webhooks: Option<WebhookSettings>,
 }
 
 /// The result of a deployment.
@@ -69,7 +72,8 @@ impl Deployment {
         let prefix = project.manifest.prefix.as_ref().map(|own| own.get_ref().clone());
         let (assets, fetch) = (project.assets(), project.manifest.fetch.clone());
         let (parties, crons) = (parties.collect(), project.manifest.crons.clone());
-        Self { parties, assets, asset_settings, origins, prefix, fetch, crons }
+        let webhooks = project.manifest.webhooks.clone();
+        Self { parties, assets, asset_settings, origins, prefix, fetch, crons, webhooks }
     }
 
     fn same_as(&self, other: &Self) -> bool {
@@ -93,6 +97,7 @@ impl Deployment {
             && self.prefix == other.prefix
             && self.fetch == other.fetch
             && self.crons == other.crons
+            && self.webhooks == other.webhooks
             && self.parties.len() == other.parties.len()
             && self
                 .parties
@@ -127,6 +132,7 @@ impl Reloader {
             prefix: deployment.prefix.clone(),
             fetch: deployment.fetch.clone(),
             crons: deployment.crons.clone(),
+            webhooks: deployment.webhooks.clone(),
         };
         let deployed = self.node.runtime().deploy(project).await?;
         Ok(match self.last.replace(deployment) {

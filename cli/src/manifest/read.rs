@@ -7,6 +7,7 @@ mod assets;
 mod cors;
 mod crons;
 mod fetch;
+mod webhooks;
 
 use super::{Manifest, Party, PartyScript, name_problem};
 use crate::codes::Code;
@@ -25,7 +26,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys of the file and of its sections.
 pub(super) const TOP: &[&str] =
-    &["name", "parties", "assets", "serve", "fetch", "crons", "vars", "limits"];
+    &["name", "parties", "assets", "serve", "fetch", "crons", "webhooks", "vars", "limits"];
 pub(super) const PARTY: &[&str] = &[
     "path",
     "script",
@@ -50,6 +51,7 @@ pub(super) const ASSETS: &[&str] = &["dir", "single_page", "cache"];
 pub(super) const CRON: &[&str] = &["schedule", "zone", "party", "room", "rooms"];
 pub(super) const SERVE: &[&str] = &["hosts", "origins", "prefix"];
 pub(super) const FETCH: &[&str] = &["hosts"];
+pub(super) const WEBHOOKS: &[&str] = &["url", "events", "parties", "secret"];
 
 /// The names of keys in other tools, and their names here.
 const FOREIGN: &[(&str, &str)] = &[
@@ -73,6 +75,9 @@ const FOREIGN: &[(&str, &str)] = &[
     ("prefix", "it belongs to `[serve]`"),
     ("env", "variables are `[vars]`"),
     ("schedule", "it belongs to a cron: `[crons.NAME]`"),
+    ("url", "it belongs to `[webhooks]`"),
+    ("events", "it belongs to `[webhooks]`"),
+    ("secret", "it belongs to `[webhooks]`"),
 ];
 
 /// The content of `[serve]`, as far as it can be read.
@@ -123,6 +128,7 @@ impl ManifestReader<'_> {
         let mut serve = Serve::default();
         let mut fetched = Vec::new();
         let mut crons = Vec::new();
+        let mut webhooks = None;
         let mut vars = BTreeMap::new();
         let mut limits = Limits::default();
         for (key, value) in table {
@@ -133,6 +139,7 @@ impl ManifestReader<'_> {
                 "serve" => serve = self.serve(value),
                 "fetch" => fetched = self.fetch(value),
                 "crons" => crons = self.crons(value),
+                "webhooks" => webhooks = self.webhooks(value),
                 "vars" => vars = self.vars(value),
                 "limits" => limits = self.limits(value),
                 _ => self.unknown(key, "room.toml", TOP),
@@ -147,6 +154,7 @@ impl ManifestReader<'_> {
             parties.push(Party::default_at(0..0));
         }
         let crons = self.checked_crons(crons, &parties, &limits);
+        let webhooks = self.checked_webhooks(webhooks, &parties);
         let Some(name) = name else {
             self.complain(Code::NoName, "the project has no name", 0..0, "here")
                 .help_last("put `name = \"my-project\"` at the top of the file");
@@ -164,6 +172,7 @@ impl ManifestReader<'_> {
             prefix,
             fetch,
             crons,
+            webhooks,
             vars,
             limits,
         })
@@ -537,7 +546,7 @@ fn advice(name: &str, place: &str, known: &[&str]) -> String {
     }
     match known {
         [only] => format!("the only key here is `{only}`"),
-        few if few.len() <= 8 => format!("the keys here are `{}`", few.join("`, `")),
+        few if few.len() <= 12 => format!("the keys here are `{}`", few.join("`, `")),
         _ => "`room limits` lists every limit".to_owned(),
     }
 }

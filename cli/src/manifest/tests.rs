@@ -130,6 +130,53 @@ fn an_unknown_key_is_shown_with_the_nearest_known_one() {
 }
 
 #[test]
+fn a_receiver_of_webhooks_is_read() {
+    let section = "url = \"https://example.com/hooks\"\nsecret = \"WEBHOOK_SECRET\"\n";
+    let with = |more: &str| {
+        let text = format!("name = \"chat\"\n[webhooks]\n{section}{more}");
+        Manifest::parse(FILE, &text).unwrap().webhooks.unwrap()
+    };
+    let texts = |list: &[&str]| Some(list.iter().map(|text| (*text).to_owned()).collect());
+    let all = WebhookSettings {
+        url: "https://example.com/hooks".to_owned(),
+        secret: "WEBHOOK_SECRET".to_owned(),
+        ..WebhookSettings::default()
+    };
+    assert_eq!(with(""), all);
+    let some =
+        WebhookSettings { events: texts(&["created"]), parties: texts(&["main"]), ..all.clone() };
+    assert_eq!(with("events = [\"created\"]\nparties = [\"main\"]"), some);
+    assert_eq!(Manifest::parse(FILE, "name = \"chat\"").unwrap().webhooks, None);
+}
+
+#[test]
+fn webhooks_without_a_receiver_or_with_a_typo_are_shown_with_what_to_write() {
+    let with = |section: &str| {
+        let text = format!("name = \"chat\"\n[webhooks]\n{section}\n");
+        plain(&Manifest::parse(FILE, &text).unwrap_err())
+    };
+    let (url, secret) = ("url = \"https://example.com/hooks\"", "secret = \"WEBHOOK_SECRET\"");
+    for (section, parts) in [
+        (secret.to_owned(), ["R0066", "has no `url`", "[webhooks]"]),
+        (url.to_owned(), ["R0066", "has no `secret`", "WEBHOOK_SECRET"]),
+        (format!("{url}\n{secret}\nevent = [\"created\"]"), ["R0004", "`event`", "`events`"]),
+        (format!("{url}\n{secret}\nevents = \"created\""), ["R0005", "events", "a list"]),
+        (
+            format!("{url}\n{secret}\nevents = [\"conected\"]"),
+            ["R0066", "\"conected\"", "created, connected"],
+        ),
+        (format!("{url}\n{secret}\nparties = [\"mian\"]"), ["R0066", "mian", "has main"]),
+        (format!("url = \"example.com\"\n{secret}"), ["R0066", "\"example.com\"", "https://"]),
+    ] {
+        let said = with(&section);
+        let flat = said.replace('\n', " ");
+        for part in parts {
+            assert!(flat.contains(part), "{part}: {said}");
+        }
+    }
+}
+
+#[test]
 fn all_mistakes_are_named_together() {
     check(
         "port = 8080\n[parties.main]\npaht = \"x\"\nhibernate = \"yes\"\n[vars]\nSIZE = 3\n",

@@ -14,6 +14,7 @@ mod prefix;
 mod proxies;
 mod renames;
 mod space;
+mod webhooks;
 
 pub use assets::{AssetCache, AssetError, AssetSettings, CacheControl};
 pub use cors::{Cors, CorsRight, CorsSetting};
@@ -26,6 +27,7 @@ pub use prefix::{PrefixError, RoomsPrefix};
 pub use proxies::{Network, NetworkError, Preamble, Proxies};
 pub use renames::{OldNameError, PartyRename};
 pub use space::{PeerNode, Space, SpaceError, node_name};
+pub use webhooks::{WebhookError, WebhookPlan, WebhookSettings};
 
 use crate::event::BodyDelivery;
 use crate::limits::Limits;
@@ -98,6 +100,8 @@ pub struct Project {
     pub fetch: FetchSettings,
     /// What calls its rooms at planned times.
     pub crons: Vec<CronSetting>,
+    /// The receiver of its webhooks.
+    pub webhooks: Option<WebhookSettings>,
 }
 
 /// One party of a project.

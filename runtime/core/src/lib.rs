@@ -7,6 +7,7 @@
 //! - [`fetch`] is what a room requests from other servers.
 //! - [`jobs`] are what a room wants done after its turns.
 //! - [`schedule`] says when crons are due.
+//! - [`webhooks`] are what a project reports about its rooms.
 //! - [`limits`] has every bound, [`config`] what is configured, [`ttl`] how long unused rooms live.
 //! - [`clock`] is the only source of time, [`metrics`] the only registry of counts.
 //! - [`logs`] keeps the newest lines of the log for watchers.
@@ -34,13 +35,15 @@ pub mod schedule;
 pub mod span;
 pub mod ttl;
 pub mod turn;
+pub mod webhooks;
 
 pub use crate::metrics::{METRICS, MetricKind, MetricRow};
 pub use config::{
     AssetCache, AssetError, AssetSettings, Audience, AutoResponse, Config, ConfigError,
     CorsSetting, CronError, CronSetting, FetchHost, FetchHostError, FetchSettings, ModuleSource,
     Network, NetworkError, Origin, OriginError, PartyConfig, PeerNode, Preamble, PrefixError,
-    Project, Proxies, RoomsPrefix, Space, SpaceError, StorageConfig, Tls, WhenQuiet, node_name,
+    Project, Proxies, RoomsPrefix, Space, SpaceError, StorageConfig, Tls, WebhookError,
+    WebhookSettings, WhenQuiet, node_name,
 };
 pub use event::BodyDelivery;
 pub use id::{ConnectionId, NameError, NodeId, PartyName, RoomId};

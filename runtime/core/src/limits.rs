@@ -279,6 +279,13 @@ limits! {
     crons_max: "crons" = 64, "Crons of a project", "the project is refused";
     crons_batch_max: "rooms" = 32, "Rooms that all crons of a project call at the same time, and at most a quarter of `rooms_active_max`", "the rest follow as soon as one has answered";
     cron_retries_max: "rooms" = 1_000, "Rooms that a cron calls again because they failed", "the cron calls no further room until one of them has succeeded or is given up";
+    webhooks_pending_max: "webhooks" = 10_000, "Webhooks of a project that wait for their receiver", "newer ones become dead letters";
+    webhooks_dead_max: "webhooks" = 1_000, "Dead letters of a project: webhooks that were given up", "the oldest is discarded with a warning in the log";
+    webhooks_running_max: "webhooks" = 8, "Webhooks of a project that are sent at the same time, at most one of a room", "the rest follow when one is answered";
+    webhooks_node_max: "webhooks" = 64, "Webhooks that all projects of a process send at the same time", "further ones wait";
+    webhook_ms_max: "ms" = 15_000, "Time for the receiver of a webhook to answer", "the try has failed";
+    webhook_tries_max: "tries" = 10, "Tries of a webhook: after 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, and each 24 h after that, and up to a tenth longer", "it becomes a dead letter";
+    webhook_retry_ms_max: "ms" = 86_400_000, "Longest pause between two tries of a webhook", "it is tried again";
     tick_every_ms_min: "ms" = 10, "Shortest time from one tick of a room to the next", "the ticks are refused";
     use_note_ms: "ms" = 86_400_000, "Age at which the stored time of a room's last use is outdated, in a party without `ttl`; with a `ttl`, an eighth of it", "it is stored again with the room's next commit; in a party with `ttl`, at once";
     expiries_batch_max: "rooms" = 32, "Unused rooms that expire at the same time, and at most a quarter of `rooms_active_max`", "the rest follow in the next batch";
@@ -315,6 +322,7 @@ impl Limits {
             forward_connect_ms_max: process.forward_connect_ms_max,
             forward_answer_ms_max: process.forward_answer_ms_max,
             fetches_node_max: process.fetches_node_max,
+            webhooks_node_max: process.webhooks_node_max,
             fetch_lookups_max: process.fetch_lookups_max,
             fetch_idle_max: process.fetch_idle_max,
             fetch_idle_ms_max: process.fetch_idle_ms_max,

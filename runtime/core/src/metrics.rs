@@ -274,6 +274,18 @@ metrics! {
             "Calls of rooms by crons whose turn failed";
         crons_dropped: Counter = "room_crons_dropped_total", "calls",
             "Calls of rooms by crons that the node dropped because their turn failed too often";
+        webhooks_waiting: Gauge = "room_webhooks_waiting", "webhooks",
+            "Webhooks that wait for their receiver";
+        webhooks_dead: Gauge = "room_webhooks_dead", "webhooks",
+            "Dead letters: webhooks that the node gave up and that an operator can send again";
+        webhooks_delivered: Counter = "room_webhooks_delivered_total", "webhooks",
+            "Webhooks that their receiver answered with 2xx";
+        webhooks_failed: Counter = "room_webhooks_failed_total", "tries",
+            "Tries of webhooks that failed";
+        webhooks_given_up: Counter = "room_webhooks_given_up_total", "webhooks",
+            "Webhooks that became dead letters";
+        webhooks_dropped: Counter = "room_webhooks_dropped_total", "webhooks",
+            "Dead letters that the node dropped because there were too many, and waiting webhooks of a project that has none any more";
         expired: Counter = "room_expired_total", "rooms",
             "Rooms that the node deleted because nobody used them";
         expiries_retried: Counter = "room_expiries_retried_total", "rooms",

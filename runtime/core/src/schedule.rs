@@ -1,5 +1,5 @@
-//! When a cron is due. Owns how expressions and time zones are read, and what becomes of hours that a change of clocks
-//! leaves out or repeats.
+//! When a cron is due. Owns how expressions and time zones are read, what becomes of hours that a change of clocks leaves
+//! out or repeats, and how a time is written.
 //!
 //! Invariant: every expression that was read has planned times, and the next one is after the time that was asked for.
 //! Pure: it does not know what time it is, or who waits.
@@ -9,7 +9,7 @@
 //! (`*`) goes on by real time: it skips what does not exist, and is due in both of two equal hours.
 
 use crate::limits::fixed::CRON_SCHEDULE_BYTES_MAX;
-use chrono::{DateTime, MappedLocalTime, NaiveDate, TimeZone};
+use chrono::{DateTime, MappedLocalTime, NaiveDate, SecondsFormat, TimeZone, Utc};
 use chrono_tz::{GapInfo, TZ_VARIANTS, Tz};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -80,6 +80,14 @@ const NICKNAMES: [(&str, &str); 5] = [
     ("@monthly", "0 0 1 * *"),
     ("@yearly", "0 0 1 1 *"),
 ];
+
+/// Returns a time in milliseconds since 1970 as RFC 3339 writes it, in UTC. Times after the year 9999 are written as its end.
+pub fn rfc3339(at_ms: u64) -> String {
+    const LAST_MS: i64 = 253_402_300_799_999;
+    let at_ms = i64::try_from(at_ms).unwrap_or(LAST_MS).min(LAST_MS);
+    let time = DateTime::<Utc>::from_timestamp_millis(at_ms).unwrap_or_default();
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
 
 impl Schedule {
     /// Reads an expression of five fields (minute, hour, day of the month, month, day of the week), and the name of a

@@ -8,6 +8,7 @@ mod body;
 mod cache;
 mod reach;
 mod redirect;
+mod signature;
 mod target;
 mod tls;
 mod wire;
@@ -21,12 +22,13 @@ use room_core::config::FetchHosts;
 use room_core::event::Response;
 use room_core::fetch::{FetchFailure, FetchHead, FetchRequest, Redirects};
 use room_core::limits::{Limits, ms, size};
+pub use signature::WebhookSecret;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use target::Target;
 use tls::TlsRoots;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use wire::{IdleWires, SendFailure, Wire};
 
 /// Sends requests to other servers. Cheap to clone; clones share the connections and the permits of their process.
@@ -44,6 +46,8 @@ struct FetchShared {
     places: Arc<Semaphore>,
     /// One permit for each name that is being resolved.
     lookups: Arc<Semaphore>,
+    /// One permit for each webhook, so that receivers that hang hold up no request of a room.
+    webhooks: Arc<Semaphore>,
     idle: IdleWires,
     roots: TlsRoots,
     bytes: ByteBudget,
@@ -70,6 +74,7 @@ impl FetchClient {
         let shared = FetchShared {
             places: permits(limits.fetches_node_max),
             lookups: permits(limits.fetch_lookups_max),
+            webhooks: permits(limits.webhooks_node_max),
             idle: IdleWires::new(limits),
             roots,
             bytes,
@@ -153,6 +158,32 @@ impl FetchClient {
             Ok(())
         };
         timeout(ms(limit), parts).await.unwrap_or(Err(FetchFailure::TimedOut { ms: limit }))
+    }
+
+    /// Sends a webhook, when fewer than [`Limits::webhooks_node_max`] are being sent, and returns the status of the
+    /// response. Follows no redirect.
+    ///
+    /// # Errors
+    /// [`FetchFailure`], as for [`FetchClient::fetch`].
+    ///
+    /// # Cancel safety
+    /// As [`FetchClient::fetch`].
+    pub async fn send_webhook(
+        &self,
+        request: &FetchRequest,
+        hosts: &FetchHosts,
+    ) -> Result<u16, FetchFailure> {
+        let place = self.shared.webhooks.acquire().await;
+        let _place = place.map_err(|_| FetchFailure::Busy("webhooks_node_max".to_owned()))?;
+        let limit = self.limits.webhook_ms_max;
+        let until = Instant::now() + ms(limit);
+        let manual = FetchRequest { redirects: Redirects::Manual, ..request.clone() };
+        let opened = timeout_at(until, self.open(&manual, hosts, None)).await;
+        let (head, mut body) = opened.unwrap_or(Err(FetchFailure::TimedOut { ms: limit }))?;
+        // The status is the answer. The body is read and dropped, so that the connection serves the next webhook.
+        let rest = async { while let Ok(Some(_)) = body.chunk().await {} };
+        drop(timeout_at(until, rest).await);
+        Ok(head.status)
     }
 
     fn place(&self) -> Result<OwnedSemaphorePermit, FetchFailure> {

@@ -113,6 +113,10 @@ function tell(facts, now) {
     ["Turns", as.count(now.turns)],
     ["Faults", as.count(now.faults)],
     [
+      "Webhooks",
+      `${as.count(now.webhooks.waiting)} waiting, ${as.count(now.webhooks.dead)} dead`,
+    ],
+    [
       "Memory of guests",
       `${as.bytes(now.guest_memory_bytes)} of ${as.bytes(now.guest_memory_bytes_max)}`,
     ],

@@ -105,6 +105,7 @@ function tell(facts, seen) {
     ["Timers", timers(seen.timers)],
     ["Requests", requests(seen.requests)],
     ["Streams", streams(seen.streams)],
+    ["Webhooks", webhooks(seen.webhooks)],
     ["Ticks", seen.ticks_ms ? `every ${as.count(seen.ticks_ms)} ms` : "–"],
     [
       "At work",
@@ -149,6 +150,12 @@ function requests(pending) {
 function streams(open) {
   if (!open?.count) return "–";
   return `${as.count(open.count)} open, ${as.bytes(open.bytes)} queued`;
+}
+
+// What its project's receiver has not got.
+function webhooks(counts) {
+  if (!counts?.waiting && !counts?.dead) return "–";
+  return `${as.count(counts.waiting)} waiting, ${as.count(counts.dead)} dead`;
 }
 
 function due(due_ms) {

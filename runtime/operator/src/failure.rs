@@ -44,6 +44,11 @@ pub enum OperatorError {
     /// The cron's calls are being made already.
     #[error("the cron {0:?} calls its rooms already; ask again when it has called them all")]
     CronRuns(String),
+    /// There is no such webhook, or it is being sent.
+    #[error(
+        "no webhook {0:?} waits or is a dead letter; one that is being sent can be changed when its try is over"
+    )]
+    NoWebhook(String),
     /// The request breaks a rule, which the text names.
     #[error("{0}")]
     Invalid(String),
@@ -89,6 +94,7 @@ impl IntoResponse for OperatorError {
             | Self::NoRoom(_)
             | Self::NoConnection(..)
             | Self::NoKey(_)
+            | Self::NoWebhook(_)
             | Self::NoCron(_) => StatusCode::NOT_FOUND,
             Self::Invalid(_) | Self::Parameter { .. } => StatusCode::BAD_REQUEST,
             Self::ScanTooLong(_) => StatusCode::GATEWAY_TIMEOUT,

@@ -32,6 +32,7 @@ use room_core::limits::{Limits, size};
 use room_door::FrontDoor;
 use room_rooms::crons::Crons;
 use room_rooms::rooms::Rooms;
+use room_rooms::webhooks::Webhooks;
 use room_store::{Store, StoreError};
 use scratch::ScratchFolder;
 use std::path::Path;
@@ -49,6 +50,7 @@ struct OperatorInner {
     store: Store,
     rooms: Rooms,
     crons: Crons,
+    webhooks: Webhooks,
     door: FrontDoor,
     limits: Arc<Limits>,
     places: Arc<Semaphore>,
@@ -66,7 +68,7 @@ impl Operator {
     pub fn new(
         dir: Option<&Path>,
         store: Store,
-        (rooms, crons): (Rooms, Crons),
+        (rooms, crons, webhooks): (Rooms, Crons, Webhooks),
         door: FrontDoor,
         limits: Arc<Limits>,
     ) -> Result<Self, StoreError> {
@@ -79,6 +81,7 @@ impl Operator {
             store,
             rooms,
             crons,
+            webhooks,
             door,
             limits,
             places,

@@ -12,6 +12,7 @@ use room_core::span::{Key, ListOptions};
 use room_core::turn::Refusal;
 use room_rooms::room::{ClientWindow, Edit, RoomError, RoomStage};
 use room_rooms::rooms::{LiveRoomReport, NodeSnapshot};
+use room_rooms::webhooks::WebhookCounts;
 use room_store::{KeyPage, RoomFacts};
 
 /// One inspected room.
@@ -23,6 +24,8 @@ pub struct RoomInspection {
     pub look: Option<LiveRoomReport>,
     /// When the room expires if it stays unused, in milliseconds since 1970.
     pub expires_ms: Option<u64>,
+    /// Its webhooks that wait for their receiver, and its dead letters.
+    pub webhooks: WebhookCounts,
 }
 
 impl RoomInspection {
@@ -51,7 +54,8 @@ impl Operator {
             None => self.must_know(room).await?,
         };
         let expires_ms = facts.and_then(|facts| self.0.rooms.expires_ms(room, &facts));
-        Ok(RoomInspection { facts, look, expires_ms })
+        let webhooks = self.0.webhooks.counts_of(room);
+        Ok(RoomInspection { facts, look, expires_ms, webhooks })
     }
 
     /// Returns the totals of the node.

@@ -6,6 +6,7 @@
 //! - [`room`] is one room: mailbox, actor, output gate, outbox.
 //! - [`rooms`] knows which rooms run, and lets clients in.
 //! - [`alarms`] and [`crons`] wake rooms, [`expiry`] ends them.
+//! - [`webhooks`] reports what happened to rooms.
 //! - [`taps`] shows watchers the traffic of a room.
 //! - [`cluster`] says which node a room belongs on.
 
@@ -16,3 +17,4 @@ pub mod expiry;
 pub mod room;
 pub mod rooms;
 pub mod taps;
+pub mod webhooks;

@@ -40,6 +40,7 @@ use room_core::logs::Logs;
 use room_core::metrics::{RoomMetrics, level};
 use room_core::report;
 use room_core::ttl::{Lifetime, Served};
+use room_core::webhooks::WebhookEvents;
 use room_guest::Code;
 use room_store::{Store, StoreError};
 use std::panic::AssertUnwindSafe;
@@ -165,12 +166,15 @@ pub struct Party {
     pub fetch_hosts: FetchHosts,
     /// How bodies of plain requests reach its rooms.
     pub request_bodies: BodyDelivery,
+    /// The events of its rooms that the project's receiver gets webhooks of.
+    pub webhooks: WebhookEvents,
 }
 
 impl Party {
     fn orders(&self) -> RoomOrders {
-        let Self { code, when_quiet, lifetime, .. } = self;
-        RoomOrders { code: code.clone(), when_quiet: *when_quiet, lifetime: *lifetime }
+        let Self { code, when_quiet, lifetime, webhooks, .. } = self;
+        let (code, when_quiet, lifetime) = (code.clone(), *when_quiet, *lifetime);
+        RoomOrders { code, when_quiet, lifetime, webhooks: *webhooks }
     }
 }
 

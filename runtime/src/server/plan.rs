@@ -60,6 +60,9 @@ fn difference(from: Option<&Release>, to: &Release) -> Vec<String> {
         release.crons.iter().map(|cron| (cron.name.clone(), text(cron))).collect()
     };
     compare("cron", &crons(from), &crons(to), &mut lines);
+    if from.webhooks != to.webhooks {
+        lines.push("~ [webhooks]".to_owned());
+    }
     compare("variable", &from.vars, &to.vars, &mut lines);
     let limits = |release: &Release| -> BTreeMap<String, String> {
         release.limits.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()

@@ -6,7 +6,7 @@
 use hashbrown::HashSet;
 use room_core::config::{
     AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron, CronSetting, FetchHosts,
-    FetchSettings, Origins, PartyRename, RoomsPrefix,
+    FetchSettings, Origins, PartyRename, RoomsPrefix, WebhookSettings,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{ModuleHash, PartyName};
@@ -55,6 +55,9 @@ pub struct Release {
     /// What calls its rooms at planned times.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub crons: Vec<CronSetting>,
+    /// The receiver of its webhooks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhooks: Option<WebhookSettings>,
 }
 
 /// One party of a release.
@@ -194,6 +197,9 @@ impl Release {
                 let names: Vec<PartyName> = names.filter_map(Result::ok).collect();
                 let crons = Cron::parse_all(&self.crons, &names, &limits);
                 problems.extend(crons.err().map(|error| error.to_string()));
+                let receiver = self.webhooks.as_ref().map(|settings| settings.check(&names));
+                let wrong = receiver.and_then(Result::err);
+                problems.extend(wrong.map(|error| error.to_string()));
             }
             Err(problem) => problems.push(problem),
         }

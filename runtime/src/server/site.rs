@@ -389,6 +389,7 @@ impl Site {
             prefix: release.prefix.clone(),
             fetch: release.fetch.clone(),
             crons: release.crons.clone(),
+            webhooks: release.webhooks.clone(),
         };
         Ok(self.node.deploy(project).await?)
     }

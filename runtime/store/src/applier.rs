@@ -11,6 +11,7 @@ use crate::committer::Commit;
 use crate::copies::CopyWriter;
 use crate::due::Bell;
 use crate::keys::RoomFacts;
+use crate::webhooks::WebhookBell;
 use hashbrown::HashMap;
 use room_core::id::RoomId;
 use room_core::limits::{Limits, ms, size};
@@ -29,6 +30,7 @@ pub(super) struct Applier {
     shared: Arc<ApplierState>,
     applied: watch::Receiver<Offset>,
     bell: Arc<Bell>,
+    webhook_bell: Arc<WebhookBell>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -82,15 +84,17 @@ impl Applier {
         });
         let (applied_tx, applied) = watch::channel(applied);
         let bell = Arc::<Bell>::default();
+        let webhook_bell = Arc::new(WebhookBell::new(size(limits.webhooks_pending_max)));
         let worker = ApplierWorker {
             shared: shared.clone(),
             rebuild,
             applied: applied_tx,
             bell: bell.clone(),
+            webhook_bell: webhook_bell.clone(),
             metrics,
         };
         let thread = crate::thread("room-apply", move || worker.run())?;
-        Ok(Self { shared, applied, bell, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, applied, bell, webhook_bell, thread: Mutex::new(Some(thread)) })
     }
 
     pub(super) fn shared(&self) -> Arc<ApplierState> {
@@ -104,6 +108,10 @@ impl Applier {
 
     pub(super) fn alarm_bell(&self) -> Arc<Bell> {
         self.bell.clone()
+    }
+
+    pub(super) fn webhook_bell(&self) -> Arc<WebhookBell> {
+        self.webhook_bell.clone()
     }
 
     /// Applies the backlog and stops.
@@ -179,6 +187,7 @@ struct ApplierWorker {
     rebuild: Rebuild,
     applied: watch::Sender<Offset>,
     bell: Arc<Bell>,
+    webhook_bell: Arc<WebhookBell>,
     metrics: Arc<StoreMetrics>,
 }
 
@@ -274,7 +283,7 @@ impl ApplierWorker {
         Ok(())
     }
 
-    /// Settles the commits at their rooms, and rings the bell for new alarms.
+    /// Settles the commits at their rooms, and rings the bells for new alarms and webhooks.
     fn settle(&self, commits: &[Commit], infos: &HashMap<RoomId, RoomFacts>) {
         for commit in commits {
             commit.pending.applied(commit.record.offset, infos.get(&commit.record.room));
@@ -283,5 +292,6 @@ impl ApplierWorker {
         if let Some(earliest) = set.min() {
             self.bell.ring(earliest);
         }
+        self.webhook_bell.ring(commits.iter().map(|commit| &commit.record));
     }
 }

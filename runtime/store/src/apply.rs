@@ -49,6 +49,10 @@ impl<'a> GatheredChanges<'a> {
         if let Some(jobs) = &record.change.jobs {
             self.change_jobs(room, &mut info, jobs);
         }
+        for (key, value) in &record.change.webhooks {
+            self.bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
+            self.batch.insert(keys::stored_webhook(key), value.clone());
+        }
         let alarm = match record.change.wipe {
             Wipe::Room => Some(record.change.alarm.flatten()),
             _ => record.change.alarm,

@@ -35,6 +35,7 @@ impl Commit {
             .keys
             .iter()
             .chain(jobs)
+            .chain(&change.webhooks)
             .map(|(key, value)| key.len() + value.as_ref().map_or(0, bytes::Bytes::len))
             .sum()
     }

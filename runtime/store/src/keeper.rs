@@ -234,8 +234,10 @@ impl KeeperWorker {
     /// bytes.
     fn copy(&self, path: &Path, only: Option<RoomId>) -> Result<(Offset, u64), StoreError> {
         let spans = match &only {
-            None => [keys::all_infos(), keys::all_jobs(), keys::all_guests()],
-            Some(room) => [keys::one_info(room), keys::jobs(room), keys::guest(room)],
+            None => {
+                vec![keys::all_infos(), keys::all_jobs(), keys::all_guests(), keys::all_webhooks()]
+            }
+            Some(room) => vec![keys::one_info(room), keys::jobs(room), keys::guest(room)],
         };
         *self.applier.copy() = Some(CopyWriter::create(path, only)?);
         let copied = spans.into_iter().try_for_each(|span| self.copy_span(span));
@@ -323,6 +325,11 @@ impl TreeSlice {
         if let Ok((room, key)) = keys::decode_job(key) {
             let jobs = self.change_of(room, offset).jobs.get_or_insert_default();
             jobs.entries.insert(key.to_vec(), Some(value));
+            return Ok(());
+        }
+        if let Ok(id) = keys::decode_webhook_key(key) {
+            let webhooks = &mut self.change_of(id.room.clone(), offset).webhooks;
+            webhooks.insert(keys::webhook(&id), Some(value));
             return Ok(());
         }
         let (room, key) = keys::decode_guest(key)?;

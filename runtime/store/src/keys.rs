@@ -11,14 +11,16 @@
 //! version 'j' len party len name, key             : a job of a room
 //! version 's'                                     : the store that the tree belongs to
 //! version 't' len party, used ms, len name        : when a room was last used, in the order of time
+//! version 'w' len party len name, number index    : a webhook of a room, which may be gone
 //! ```
 
 use crate::room::{AlarmRecord, LastUse};
 use crate::{Offset, StoreError};
 use bytes::{Buf, BufMut, Bytes};
 use room_core::id::{PartyName, RoomId, SequenceNumber};
-use room_core::jobs::Wake;
+use room_core::jobs::{JobId, Wake};
 use room_core::span::{Direction, Key, Span, after_prefix};
+use room_core::webhooks::WebhookId;
 use std::ops::Bound;
 
 /// The first byte of every key. Each layout has its own.
@@ -32,6 +34,7 @@ const NUMBERED: u8 = b'n';
 const GUEST: u8 = b'r';
 const STORE: u8 = b's';
 const TOUCHED: u8 = b't';
+const WEBHOOK: u8 = b'w';
 
 /// The facts of a room besides the guest's entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,6 +113,37 @@ pub(super) fn all_jobs() -> Span {
 pub(super) fn decode_job(key: &[u8]) -> Result<(RoomId, &[u8]), StoreError> {
     let decoded = key.strip_prefix(&[VERSION, JOB]).and_then(decode_room);
     decoded.ok_or_else(|| StoreError::Corrupt(format!("invalid key of a job: {key:02x?}")))
+}
+
+/// Returns the key of a webhook, as a commit has it.
+pub(super) fn webhook(id: &WebhookId) -> Key {
+    let mut key = with_room(Key::new(), &id.room);
+    key.extend(id.job.key());
+    key
+}
+
+/// Decodes a key made by [`webhook`].
+pub(super) fn decode_webhook(key: &[u8]) -> Result<WebhookId, StoreError> {
+    let decode = || {
+        let (room, job) = decode_room(key)?;
+        Some(WebhookId { room, job: JobId::of_key(job)? })
+    };
+    decode().ok_or_else(|| StoreError::Corrupt(format!("invalid key of a webhook: {key:02x?}")))
+}
+
+/// Returns the tree's key of a webhook that a commit has under this key.
+pub(super) fn stored_webhook(key: &[u8]) -> Key {
+    [&[VERSION, WEBHOOK], key].concat()
+}
+
+/// Returns the span of all webhooks.
+pub(super) fn all_webhooks() -> Span {
+    between(vec![VERSION, WEBHOOK], Bound::Excluded(vec![VERSION, WEBHOOK + 1]))
+}
+
+/// Decodes the tree's key of a webhook.
+pub(super) fn decode_webhook_key(key: &[u8]) -> Result<WebhookId, StoreError> {
+    decode_webhook(key.strip_prefix(&[VERSION, WEBHOOK]).unwrap_or_default())
 }
 
 /// Returns the key of an alarm in the order of time.

@@ -41,6 +41,7 @@ mod sled;
 mod transfer;
 mod unused;
 mod verify;
+mod webhooks;
 
 pub use backend::StoreError;
 pub use browse::{KeyPage, RoomSpan, name_order};
@@ -55,6 +56,7 @@ use room::StoreLinks;
 pub use room::{AlarmRecord, LastUse, RoomStore, Settled};
 pub use service::{Service, TtlNote};
 pub use verify::Verified;
+pub use webhooks::{FreshWebhooks, WebhookBell, WebhookChanges};
 
 use applier::{Applier, Rebuild};
 use backend::{Journal, Tree};

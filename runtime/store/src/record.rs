@@ -8,7 +8,7 @@
 //! u8 version · u16 len, party · u16 len, name · u64 turn · 32 bytes module · u8 wipe · u8 what follows
 //! u64 epoch · u64 seq · [alarm: u64 due ms, u32 tries] · [use: u64 at ms, u32 tries] · [u64 fence]
 //! u32 count · count × (u32 len, key · u32 len, value, or u32 max for a removal) · [outputs: u32 len, bytes]
-//! [jobs: u8 wake · u64 ms · u32 count · count × as above]
+//! [jobs: u8 wake · u64 ms · u32 count · count × as above] · [webhooks: u32 count · count × as above]
 //! ```
 //!
 //! Records of earlier versions, which are still read, have no version, number, fence or outputs. They start
@@ -58,6 +58,8 @@ pub struct Change {
     /// When the room was used, if that is noted. A deletion of the room deletes it, a deletion of the keys
     /// does not.
     pub touch: Option<LastUse>,
+    /// Webhooks, of this room or of others. No deletion deletes them.
+    pub(crate) webhooks: Overlay,
 }
 
 impl Change {
@@ -104,6 +106,7 @@ const USE: u8 = 4;
 const FENCE: u8 = 8;
 const OUTPUTS: u8 = 16;
 const JOBS: u8 = 32;
+const WEBHOOKS: u8 = 64;
 /// The mark of a change of jobs that leaves the time to wake unchanged.
 const SAME_WAKE: u8 = u8::MAX;
 
@@ -149,7 +152,8 @@ impl Record {
                 | given(USE, touch.is_some())
                 | given(FENCE, fence.is_some())
                 | given(OUTPUTS, outputs.is_some())
-                | given(JOBS, jobs.is_some()),
+                | given(JOBS, jobs.is_some())
+                | given(WEBHOOKS, !self.change.webhooks.is_empty()),
         );
         out.put_u64(self.number.epoch);
         out.put_u64(self.number.seq);
@@ -171,6 +175,9 @@ impl Record {
             out.put_u8(mark);
             out.put_u64(due_ms);
             put_entries(out, &jobs.entries);
+        }
+        if !self.change.webhooks.is_empty() {
+            put_entries(out, &self.change.webhooks);
         }
     }
 
@@ -232,7 +239,7 @@ impl RecordReader {
         };
         let follows = self.0.try_get_u8().ok()?;
         let (known, number) = match has_version {
-            true => (USE | FENCE | OUTPUTS | JOBS, self.number()?),
+            true => (USE | FENCE | OUTPUTS | JOBS | WEBHOOKS, self.number()?),
             false => (USE, SequenceNumber::default()),
         };
         let alarm = match follows & !known {
@@ -264,7 +271,11 @@ impl RecordReader {
             0 => None,
             _ => Some(self.jobs()?),
         };
-        let change = Change { wipe, keys, alarm, jobs, touch };
+        let webhooks = match follows & WEBHOOKS {
+            0 => Overlay::new(),
+            _ => self.entries()?,
+        };
+        let change = Change { wipe, keys, alarm, jobs, touch, webhooks };
         let record = Record { offset, room, turn, number, module, change, fence, outputs };
         self.0.is_empty().then_some(record)
     }
@@ -344,12 +355,13 @@ mod tests {
             prop_oneof![Just(Wake::NoJobs), Just(Wake::Idle), any::<u64>().prop_map(Wake::At),];
         let jobs = (keys.clone(), prop::option::of(wake));
         let jobs = prop::option::of(jobs.prop_map(|(entries, wake)| JobsChange { entries, wake }));
-        let optional = (alarm, touch, prop::option::of(any::<u64>()), outputs, jobs);
+        let fence = prop::option::of(any::<u64>());
+        let optional = (alarm, touch, fence, outputs, jobs, keys.clone());
         let room = ("[a-z]{1,9}", "[^\\p{Cc}]{1,30}");
         let number = any::<(u64, u64)>();
         (room, any::<u64>(), number, any::<[u8; 32]>(), wipe, keys, optional).prop_map(
             |((party, name), turn, (epoch, seq), module, wipe, keys, optional)| {
-                let (alarm, touch, fence, outputs, jobs) = optional;
+                let (alarm, touch, fence, outputs, jobs, webhooks) = optional;
                 Record {
                     offset: Offset(turn ^ 7),
                     room: RoomId::new(PartyName::parse(&party).unwrap(), &name, 1024).unwrap(),
@@ -364,6 +376,7 @@ mod tests {
                         }),
                         jobs,
                         touch: touch.map(|(at_ms, tries)| LastUse { at_ms, tries }),
+                        webhooks,
                     },
                     fence: fence.map(Fence),
                     outputs: outputs.map(Bytes::from),
@@ -394,6 +407,7 @@ mod tests {
             alarm: Some(Some(AlarmRecord { due_ms: 7, tries: 2 })),
             jobs: None,
             touch: Some(LastUse { at_ms: 7, tries: 2 }),
+            webhooks: Overlay::new(),
         };
         let room = RoomId::new(PartyName::parse("main").unwrap(), "one", 256).unwrap();
         let (number, module) = (SequenceNumber::default(), ModuleHash::from_bytes([9; 32]));
@@ -412,7 +426,7 @@ mod tests {
         #[test]
         fn a_record_without_a_version_is_read_with_defaults(record in records()) {
             let number = SequenceNumber::default();
-            let change = Change { jobs: None, ..record.change };
+            let change = Change { jobs: None, webhooks: Overlay::new(), ..record.change };
             let record = Record { number, change, fence: None, outputs: None, ..record };
             let mut bytes = Vec::new();
             encode_unversioned(&record, &mut bytes);

@@ -12,7 +12,7 @@ use crate::keys::{self, RoomFacts};
 use crate::leftovers::Leftovers;
 use crate::pending::{Pending, PendingCell};
 use crate::sequence::Sequence;
-use crate::{Change, Offset, Record, Wipe, blocking};
+use crate::{Change, Offset, Record, WebhookChanges, Wipe, blocking, webhooks};
 use bytes::Bytes;
 use hashbrown::HashSet;
 use room_core::id::{ModuleHash, PartyName, RoomId};
@@ -150,6 +150,23 @@ impl RoomStore {
         module: ModuleHash,
         touch: Option<LastUse>,
     ) -> Result<Offset, StoreError> {
+        self.commit_with(writes, module, touch, WebhookChanges::new()).await
+    }
+
+    /// As [`RoomStore::commit`], with the webhooks that the turn made.
+    ///
+    /// # Errors
+    /// As [`RoomStore::commit`].
+    ///
+    /// # Cancel safety
+    /// As [`RoomStore::commit`].
+    pub async fn commit_with(
+        &self,
+        writes: Writes,
+        module: ModuleHash,
+        touch: Option<LastUse>,
+        webhooks: WebhookChanges,
+    ) -> Result<Offset, StoreError> {
         let alarm = match writes.alarm {
             AlarmChange::Keep => None,
             AlarmChange::Set(due_ms) => Some(Some(AlarmRecord { due_ms, tries: 0 })),
@@ -157,7 +174,8 @@ impl RoomStore {
         };
         let Writes { cleared, keys, jobs, .. } = writes;
         let wipe = cleared.into();
-        let change = Change { wipe, keys, alarm, jobs, touch };
+        let webhooks = webhooks::keyed(webhooks);
+        let change = Change { wipe, keys, alarm, jobs, touch, webhooks };
         self.commit_change(change, module).await
     }
 
@@ -181,7 +199,23 @@ impl RoomStore {
     /// # Cancel safety
     /// As [`RoomStore::commit`].
     pub async fn commit_end(&self, module: ModuleHash) -> Result<Offset, StoreError> {
-        let change = Change { wipe: Wipe::Room, alarm: Some(None), ..Change::default() };
+        self.commit_end_with(module, WebhookChanges::new()).await
+    }
+
+    /// As [`RoomStore::commit_end`], with webhooks, which stay.
+    ///
+    /// # Errors
+    /// As [`RoomStore::commit`].
+    ///
+    /// # Cancel safety
+    /// As [`RoomStore::commit`].
+    pub async fn commit_end_with(
+        &self,
+        module: ModuleHash,
+        webhooks: WebhookChanges,
+    ) -> Result<Offset, StoreError> {
+        let (alarm, webhooks) = (Some(None), webhooks::keyed(webhooks));
+        let change = Change { wipe: Wipe::Room, alarm, webhooks, ..Change::default() };
         self.commit_change(change, module).await
     }
 

@@ -86,6 +86,11 @@ fn verify(tree: &dyn Tree) -> Result<Verified, StoreError> {
             found.problem(format!("{room} has a job, though its facts say that it has none"));
         }
     }
+    for key in tree.keys(&keys::all_webhooks()) {
+        if let Err(error) = keys::decode_webhook_key(&key?) {
+            found.problem(error.to_string());
+        }
+    }
     for key in tree.keys(&keys::all_touched()) {
         let (at_ms, room) = keys::decode_touched(&key?)?;
         if info_of(tree, &room)?.touch.is_none_or(|touch| touch.at_ms != at_ms) {

@@ -9,13 +9,18 @@ use room_sdk::test::TestRoom;
 /// A room whose class has these members.
 fn room(members: &str) -> TestRoom<ScriptRoom> {
     let head = "import { Server } from 'partyserver';\n";
-    Script::new(format!("{head}export default class Tested extends Server {{\n{members}\n}}")).run_as("main");
+    Script::new(format!("{head}export default class Tested extends Server {{\n{members}\n}}"))
+        .run_as("main");
     TestRoom::new("tested")
 }
 
 /// The texts that a client got since it was last asked.
 fn texts(client: &room_sdk::test::TestClient<ScriptRoom>) -> Vec<String> {
-    client.received().iter().map(|message| message.as_text().unwrap_or("bytes").to_owned()).collect()
+    client
+        .received()
+        .iter()
+        .map(|message| message.as_text().unwrap_or("bytes").to_owned())
+        .collect()
 }
 
 #[test]
@@ -176,7 +181,11 @@ fn a_rejection_that_nobody_handles_fails_the_turn() {
     let ada = room.connect("ada");
     ada.send_text("go");
     assert_eq!(texts(&ada), [""; 0]);
-    assert!(room.last_error().is_some_and(|error| error.contains("forgotten")), "{:?}", room.last_error());
+    assert!(
+        room.last_error().is_some_and(|error| error.contains("forgotten")),
+        "{:?}",
+        room.last_error()
+    );
 }
 
 #[test]
@@ -191,7 +200,10 @@ fn storage_holds_what_structured_clone_holds_and_shows_json_as_json() {
     let ada = room.connect("ada");
     ada.send_text("go");
     assert_eq!(texts(&ada), ["true"]);
-    assert_eq!(room.storage().get::<serde_json::Value>("plain"), Some(serde_json::json!({ "a": [1, "x", null] })));
+    assert_eq!(
+        room.storage().get::<serde_json::Value>("plain"),
+        Some(serde_json::json!({ "a": [1, "x", null] }))
+    );
 }
 
 #[test]

@@ -5,23 +5,25 @@
 //!
 //! | kind | rule |
 //! |---|---|
-//! | lost | every value that was acknowledged to its sender is there, and every acknowledged request is heard and answered |
-//! | early | every value that another client, room or server received is there, and nothing of a failed turn is sent or kept |
+//! | lost | every value that was acknowledged to its sender is there, every acknowledged request is heard and answered, and every connection has its webhook |
+//! | early | every value that another client, room or server received is there, nothing of a failed turn is sent or kept, and no webhook is without its connection |
 //! | torn | each set of parts is complete and has one stamp; no turn is missing before a present one |
 //! | forged | every value was requested by a client |
 //! | order | the messages of one connection are of all turns, in their order |
 //! | alarm | an acknowledged alarm is waiting or has rung, not before its time |
-//! | twice | each call is heard once, each answer has one turn, and each fetch has one key of its own |
+//! | twice | each call is heard once, each answer has one turn, and each fetch and webhook has one key of its own |
 //! | broken | the server serves, closes no connection by itself, and finds no error in its own books |
 
 mod requests;
 mod state;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 mod witness;
 
 pub(crate) use requests::{Echo, Notes, Receipt, audit_keys};
 pub(crate) use state::State;
+pub(crate) use webhooks::{Admitted, Hook, audit_hooks, missing_hooks};
 pub(crate) use witness::{Heard, Witness};
 
 use requests::RequestsKnown;

@@ -273,6 +273,12 @@ impl FetchHosts {
         list.iter().map(|text| FetchHost::parse(text)).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Returns the list with one more host.
+    #[must_use]
+    pub fn and(&self, host: FetchHost) -> Self {
+        Self(self.0.iter().cloned().chain([host]).collect())
+    }
+
     /// Returns true if rooms may fetch from nobody.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -53,6 +53,10 @@ fixed! {
     CRON_NAME_BYTES_MAX as "cron_name_bytes_max": usize, "bytes" = 64, "Length of a cron's name", "the project is refused";
     CRON_SCHEDULE_BYTES_MAX as "cron_schedule_bytes_max": usize, "bytes" = 256, "Length of a cron's schedule", "the project is refused";
     CRON_ERROR_BYTES_MAX as "cron_error_bytes_max": usize, "bytes" = 1_024, "Length of the last error of a cron that is kept", "it is cut";
+    WEBHOOK_URL_BYTES_MAX as "webhook_url_bytes_max": usize, "bytes" = 2_048, "Length of the URL of webhooks", "the project is refused";
+    WEBHOOK_URI_BYTES_MAX as "webhook_uri_bytes_max": usize, "bytes" = 1_024, "Length of a connection's URL in a webhook, without its query", "the URL is left out";
+    WEBHOOK_ERROR_BYTES_MAX as "webhook_error_bytes_max": usize, "bytes" = 512, "Length of the last error of a webhook that is kept", "it is cut";
+    WEBHOOK_SECRET_BYTES_MIN as "webhook_secret_bytes_min": usize, "bytes" = 16, "Shortest secret of webhooks", "the project is refused";
     PARTY_BYTES_MAX as "party_bytes_max": usize, "bytes" = 64, "Length of a party's name", "it is refused";
     RESPONSE_HEADERS_MAX as "response_headers_max": usize, "headers" = 256, "Headers of a room's response", "the turn fails, and the client is answered 500";
     ADDED_HEADERS_MAX as "added_headers_max": usize, "headers" = 64, "Headers that a hook adds to one answer", "the hook fails: its client is closed with 1011, or answered 500";

@@ -125,6 +125,7 @@ fn report(target: &RoomTarget, looked: &RoomInspection) -> Value {
         "storage": { "keys": facts.keys, "bytes": facts.bytes, "turns": facts.turns },
         "alarm": alarm,
         "timers": timers(looked),
+        "webhooks": { "waiting": looked.webhooks.waiting, "dead": looked.webhooks.dead },
         "expires_ms": looked.expires_ms,
     });
     let Some(look) = &looked.look else { return report };

@@ -43,6 +43,7 @@ pub(super) async fn list(operator: Operator, uri: Uri) -> Result<Json<Value>, Op
 
 pub(super) async fn overview(operator: Operator) -> Json<Value> {
     let (node, stored) = (operator.overview(), operator.stored().await);
+    let webhooks = operator.0.webhooks.counts();
     let stored = stored.map(|stored| {
         let age = u64::try_from(stored.at.elapsed().as_millis()).unwrap_or(u64::MAX);
         json!({ "rooms": stored.rooms, "bytes": stored.bytes, "age_ms": age })
@@ -62,6 +63,7 @@ pub(super) async fn overview(operator: Operator) -> Json<Value> {
         "faults": node.totals.faults,
         "guest_memory_bytes": node.guest_bytes,
         "guest_memory_bytes_max": node.guest_bytes_max,
+        "webhooks": { "waiting": webhooks.waiting, "dead": webhooks.dead },
         "uptime_seconds": node.uptime_seconds,
         "storage_failure": node.failure.map(|error| error.to_string()),
         "version": env!("CARGO_PKG_VERSION"),

@@ -88,9 +88,9 @@ impl Actor {
         orders: RoomOrders,
         parts: Arc<RoomParts>,
     ) -> Result<Self, StoreError> {
-        let RoomOrders { code, when_quiet, lifetime } = orders;
+        let when_quiet = orders.when_quiet;
         Ok(Self {
-            turns: Turns::new(room, (mailbox.clone(), figures), (code, lifetime), parts).await?,
+            turns: Turns::new(room, (mailbox.clone(), figures), orders, parts).await?,
             mailbox,
             when_quiet,
             last_event: Instant::now(),
@@ -314,9 +314,10 @@ impl Actor {
                 return Ok(Flow::Stop(frame));
             }
             Mail::Order(OrderMail::Command(NodeOrder::Reload { to, otherwise, spare, reply })) => {
-                let RoomOrders { code, when_quiet, lifetime } = *to;
+                let RoomOrders { code, when_quiet, lifetime, webhooks } = *to;
                 self.when_quiet = when_quiet;
                 self.turns.usage.set_lifetime(lifetime);
+                self.turns.webhooks.set_events(webhooks);
                 self.failed_start = None;
                 let outcome = self.turns.reload(code, otherwise, spare).await?;
                 let connections = self.turns.outlet.roster.len() - self.unheard.len();

@@ -52,6 +52,7 @@ use handle::Admission;
 use room_core::config::WhenQuiet;
 use room_core::event::BodyFault;
 use room_core::ttl::Lifetime;
+use room_core::webhooks::WebhookEvents;
 use room_guest::{Code, GuestFault};
 use room_store::StoreError;
 
@@ -64,6 +65,8 @@ pub struct RoomOrders {
     pub when_quiet: WhenQuiet,
     /// How long it is kept while unused; `None` keeps it forever.
     pub lifetime: Option<Lifetime>,
+    /// The events that it makes webhooks of.
+    pub webhooks: WebhookEvents,
 }
 
 /// The fallback of a room whose new code does not start.

@@ -7,6 +7,7 @@
 mod batch;
 mod commit;
 mod outcalls;
+mod webhooks;
 
 use commit::unreadable;
 
@@ -22,7 +23,7 @@ use super::places::{RoomSlot, RoomSlots, Seat};
 use super::roster::NumberedOutputs;
 use super::ticks::Ticks;
 use super::usage::Usage;
-use super::{RoomError, StartFallback, boxed};
+use super::{RoomError, RoomOrders, StartFallback, boxed};
 use crate::taps::{RoomTap, Taps};
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
@@ -33,7 +34,7 @@ use room_core::limits::Limits;
 use room_core::logs::{Logs, RoomLog};
 use room_core::metrics::{RoomMetrics, TurnEnd};
 use room_core::report;
-use room_core::ttl::{Lifetime, Served};
+use room_core::ttl::Served;
 use room_core::turn::{Output, Turn};
 use room_guest::{Code, Flush, Flushes, GuestFault, Overrun};
 use room_store::{LastUse, Offset, RoomStore, Store, StoreError};
@@ -42,6 +43,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::{Instrument, field};
+use webhooks::TurnWebhooks;
 
 /// The parts of the node that a room needs.
 pub struct RoomParts {
@@ -82,6 +84,7 @@ pub(super) struct Turns {
     pub(super) jobs: RoomJobs,
     pub(super) outcalls: RoomOutcalls,
     pub(super) ticks: Ticks,
+    pub(super) webhooks: TurnWebhooks,
     code: Code,
     /// The room's own mailbox, to which the answers to its requests come.
     mailbox: Mailbox,
@@ -108,9 +111,10 @@ impl Turns {
     pub(super) async fn new(
         room: RoomId,
         (mailbox, figures): (Mailbox, Arc<RoomFigures>),
-        (code, lifetime): (Code, Option<Lifetime>),
+        orders: RoomOrders,
         parts: Arc<RoomParts>,
     ) -> Result<Self, StoreError> {
+        let RoomOrders { code, lifetime, webhooks, .. } = orders;
         let tap = Arc::new(parts.taps.of(room.clone()));
         let mut store = parts.store.room(&room).await?;
         let (jobs, damages) = RoomJobs::of(store.take_jobs());
@@ -128,6 +132,7 @@ impl Turns {
             jobs,
             outcalls: RoomOutcalls::default(),
             ticks: Ticks::default(),
+            webhooks: TurnWebhooks::of(webhooks),
             store,
             outlet: Outlet::new(parts.clone(), figures.clone(), tap.clone()),
             figures,
@@ -380,6 +385,14 @@ impl Turns {
         };
         let (said, offset) = match event {
             Event::Expire => self.commit_end(turn).await?,
+            Event::Connect { connection, .. } => {
+                self.note_connected(connection);
+                self.commit(turn.finish().map_err(unreadable)?).await?
+            }
+            Event::Close { connection, .. } => {
+                self.note_disconnected(connection);
+                self.commit(turn.finish().map_err(unreadable)?).await?
+            }
             _ => self.commit(turn.finish().map_err(unreadable)?).await?,
         };
         Ok(Ok(Committed { answer, said, offset }))

@@ -5,6 +5,7 @@ mod numbers;
 mod requests;
 mod streams;
 mod timers;
+mod webhooks;
 
 use super::*;
 use crate::room::{ConnectingClient, ConnectionKey, JoinedConnection, OutboxItem, Outboxes};

@@ -90,7 +90,11 @@ fn aes_gcm_of(
         16 => cipher!(Aes128Gcm),
         32 => cipher!(Aes256Gcm),
         _ => {
-            return Err(refuse(&ctx, "invalid-key", "a key for AES-GCM has to have 16 or 32 bytes"));
+            return Err(refuse(
+                &ctx,
+                "invalid-key",
+                "a key for AES-GCM has to have 16 or 32 bytes",
+            ));
         }
     };
     Ok(done.ok().map(Bytes))

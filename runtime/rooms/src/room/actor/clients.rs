@@ -132,7 +132,7 @@ impl Actor {
         let event = Event::Close { connection, ending: ending.clone() };
         match self.turn(&event, Some(who)).await? {
             Ok(turn) => self.turns.hold(turn, Reply::Nobody),
-            Err(RoomError::Guest(_)) => {}
+            Err(RoomError::Guest(_)) => self.turns.commit_disconnected(who).await?,
             Err(_) => {
                 self.unheard.push((who, ending));
                 return Ok(());

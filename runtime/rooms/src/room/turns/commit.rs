@@ -18,7 +18,7 @@ impl Turns {
         let said = self.numbered(std::mem::take(&mut effects.outputs));
         self.outcalls.note_unstored(&effects.unstored);
         let asked = asked(&mut effects);
-        let offset = match effects.writes.is_empty() {
+        let offset = match effects.writes.is_empty() && self.webhooks.is_empty() {
             true => None,
             false => Some(self.commit_writes(std::mem::take(&mut effects.writes)).await?),
         };
@@ -36,7 +36,9 @@ impl Turns {
         writes: Writes,
     ) -> Result<Offset, StoreError> {
         let jobs = writes.jobs.clone();
-        let offset = self.store.commit(writes, self.module(), self.note()).await?;
+        let webhooks = self.take_webhooks();
+        let (module, note) = (self.module(), self.note());
+        let offset = self.store.commit_with(writes, module, note, webhooks).await?;
         if let Some(change) = jobs {
             self.jobs.apply(&change);
             if self.outcalls.has_waiting() {
@@ -68,7 +70,8 @@ impl Turns {
         self.jobs.forget();
         self.outcalls.clear();
         self.ticks.stop();
-        self.store.commit_end(self.module()).await
+        let webhooks = self.take_last_webhooks();
+        self.store.commit_end_with(self.module(), webhooks).await
     }
 }
 
