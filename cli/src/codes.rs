@@ -317,11 +317,11 @@ codes! {
         "Write `script = \"src/server.ts\"` without `path`, and name a file that exists.";
     NoBundler "R0068" "the project's npm packages cannot be used",
         "Scripts are bundled by esbuild, which the project's package.json names and npm installs. Either package.json is missing, npm cannot be run, or it failed.",
-        "$ room build  # where package.json does not name esbuild",
+        "$ printf 'name = \"x\"\\n[parties.main]\\nscript = \"a.ts\"\\n' > room.toml\n$ touch a.ts\n$ room build",
         "Install Node with npm (https://nodejs.org), add the bundler with `npm install --save-dev esbuild`, and start again.";
     NoEngine "R0069" "this program has no engine for scripts",
         "The engine for TypeScript and JavaScript is compiled with the program, which needs clang. It was missing then.",
-        "$ room build  # a project with a `script`, by a program that was built without clang",
+        "`room build` in a project with a `script`, by a program that was built without clang.",
         "Install clang (`apt-get install clang`), and build the program again.";
 }
 

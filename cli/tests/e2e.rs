@@ -157,7 +157,7 @@ fn imported() -> Place {
     write(
         "partykit.json",
         r#"{
-          "name": "imported", "main": "src/server.ts", "parties": { "lobby": "src/lobby.ts" },
+          "name": "imported", "main": "src/chat.ts", "parties": { "lobby": "src/lobby.ts" },
           "serve": "public", "vars": { "A": "b" }, "port": 8080, // and no more
         }"#,
     );

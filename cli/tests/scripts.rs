@@ -172,13 +172,15 @@ fn a_room_in_javascript_is_served_and_reloaded_with_its_sockets() {
 }
 
 #[test]
-fn a_room_of_partykit_runs_as_it_is() {
+fn an_imported_room_of_partykit_runs_as_it_is() {
     let project = Project::copy("tests/conformance/guest", "of-partykit");
     project.write("src/server.ts", OF_PARTYKIT);
-    project
-        .write("room.toml", "name = \"of-partykit\"\n[parties.main]\nscript = \"src/server.ts\"\n");
-    project
-        .write("package.json", "{\"private\":true,\"devDependencies\":{\"esbuild\":\"^0.28.2\"}}");
+    project.write("partykit.json", "{ \"name\": \"of-partykit\", \"main\": \"src/server.ts\" }");
+    std::fs::remove_file(project.root().join("room.toml")).expect("the copied project has one");
+    let made = room(project.root(), &["init", "--from", "partykit.json"]).output();
+    let made = made.expect("the command was built with this test");
+    let said = String::from_utf8_lossy(&made.stdout);
+    assert!(said.contains("[parties.main] script = \"src/server.ts\""), "{said}");
     let dev = Dev::start(project.root(), &["--ephemeral"]);
     let mut first = Socket::open(dev.port(), "/party/lobby");
     first.until("visitor 1 of lobby");

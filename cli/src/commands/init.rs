@@ -74,16 +74,7 @@ fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
 fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<ConvertedKey>> {
     let mut rows = std::mem::take(&mut import.rows);
     let scripts = scripts_of(&import, dir, from);
-    for row in &mut rows {
-        let party = match row.key.as_str() {
-            "main" => Some("main"),
-            key => key.strip_prefix("parties."),
-        };
-        if let Some((party, script)) = scripts.iter().find(|(name, _)| party == Some(name.as_str()))
-        {
-            row.note = format!("[parties.{party}] script = {script:?}; the code runs as it is");
-        }
-    }
+    name_scripts(&mut rows, &scripts);
     if !scripts.is_empty() {
         rows.extend(bundler(dir)?);
     }
@@ -123,26 +114,10 @@ fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<Conv
             absent = Some(path);
         }
     }
-    for (party, _) in &import.parties {
-        if scripts.contains_key(party) {
-            continue;
-        }
-        let own = dir.join("rooms").join(party.as_str());
-        if own.join("Cargo.toml").exists() {
+    let packages = import.parties.iter().map(|(party, _)| party);
+    for party in packages.filter(|party| !scripts.contains_key(*party)) {
+        if !package(dir, party)? {
             note("rooms", false, format!("rooms/{party} was there, and is as it was"));
-            continue;
-        }
-        let (sdk, home) = match Workspace::of(&own) {
-            Some(workspace) => (share_sdk(&own, &workspace)?, Home::Member),
-            None => {
-                for file in template::vendored() {
-                    put(&dir.join(&file.path), &file.content)?;
-                }
-                (Sdk::Folder(relative(&own, &dir.join(VENDORED))), Home::Alone)
-            }
-        };
-        for file in template::party(party, &sdk, home) {
-            put(&own.join(&file.path), &file.content)?;
         }
     }
     if !put(&dir.join(".gitignore"), GITIGNORE.as_bytes())? {
@@ -150,6 +125,41 @@ fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<Conv
     }
     put(&dir.join(manifest::FILE), text_of(&import, &scripts, absent.as_deref())?.as_bytes())?;
     Ok(rows)
+}
+
+/// Writes the package of a party. Returns false if there is one.
+fn package(dir: &Path, party: &PartyName) -> anyhow::Result<bool> {
+    let own = dir.join("rooms").join(party.as_str());
+    if own.join("Cargo.toml").exists() {
+        return Ok(false);
+    }
+    let (sdk, home) = match Workspace::of(&own) {
+        Some(workspace) => (share_sdk(&own, &workspace)?, Home::Member),
+        None => {
+            for file in template::vendored() {
+                put(&dir.join(&file.path), &file.content)?;
+            }
+            (Sdk::Folder(relative(&own, &dir.join(VENDORED))), Home::Alone)
+        }
+    };
+    for file in template::party(party, &sdk, home) {
+        put(&own.join(&file.path), &file.content)?;
+    }
+    Ok(true)
+}
+
+/// Corrects the rows of the parties whose code runs as it is.
+fn name_scripts(rows: &mut [ConvertedKey], scripts: &BTreeMap<PartyName, String>) {
+    for row in rows {
+        let party = match row.key.as_str() {
+            "main" => Some("main"),
+            key => key.strip_prefix("parties."),
+        };
+        if let Some((party, script)) = scripts.iter().find(|(name, _)| party == Some(name.as_str()))
+        {
+            row.note = format!("[parties.{party}] script = {script:?}; the code runs as it is");
+        }
+    }
 }
 
 /// Returns the parties whose code is a script that is there, each with its path from the project.

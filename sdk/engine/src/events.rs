@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use room_sdk::host::{RequestParts, ResponseParts, state_of};
 use room_sdk::prelude::*;
 use room_sdk::{BodyFault, Result};
-use rquickjs::{Ctx, Object, Value};
+use rquickjs::{Ctx, FromJs as _, Object, Value};
 
 use crate::engine::{Arguments, Engine};
 use crate::mode::Mode;
@@ -47,6 +47,11 @@ fn engine(party: &str) -> Result<Rc<Engine>> {
 /// No value.
 fn nothing<'js>(_: &Ctx<'js>, _: Value<'js>) -> rquickjs::Result<()> {
     Ok(())
+}
+
+/// A list of texts.
+fn texts<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> rquickjs::Result<Vec<String>> {
+    Vec::from_js(ctx, value)
 }
 
 /// The object that an event has to return.
@@ -150,7 +155,7 @@ impl Room for ScriptRoom {
                 push_connection(args, conn)?;
                 push_request(args, request.clone())
             },
-            |ctx, tags| rquickjs::FromJs::from_js(ctx, tags),
+            texts,
         )
     }
 
@@ -325,9 +330,7 @@ impl Room for ScriptRoom {
                 args.push(call.id())?;
                 args.push(Bytes(call.bytes().to_vec()))
             },
-            |ctx, value| {
-                <Bytes as rquickjs::FromJs>::from_js(ctx, value).map(|bytes| Reply::bytes(bytes.0))
-            },
+            |ctx, value| Bytes::from_js(ctx, value).map(|bytes| Reply::bytes(bytes.0)),
         )
     }
 

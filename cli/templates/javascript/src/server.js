@@ -9,7 +9,13 @@ const NAME_LENGTH_MAX = 32;
 const TEXT_LENGTH_MAX = 2_000;
 
 /** @typedef {import("roomkit/server").Connection<{name: string}>} Person */
-/** @typedef {{id: number, name: string, text: string, at: number}} Said */
+/**
+ * @typedef {object} Said
+ * @property {number} id
+ * @property {string} name
+ * @property {string} text
+ * @property {number} at
+ */
 
 export default class Chat extends Server {
   onStart() {
