@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_source_map_is_an_error() {
+    fn a_text_that_is_not_a_source_map_is_an_error() {
         assert!(of("{", Path::new("/p"), Path::new("/p")).is_err());
     }
 }

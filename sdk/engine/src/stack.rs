@@ -1,7 +1,7 @@
 //! Positions in the author's files for positions in a bundle.
 //!
 //! Owns [`Positions`] and the rewriting of stacks with them. Invariant: a line of a stack that no entry covers stays as it
-//! is. It does not know source maps: whoever bundles reads them.
+//! is. It does not know source maps: the builder reads them.
 
 use std::fmt::Write as _;
 

@@ -239,7 +239,7 @@ fn a_script_that_cannot_become_a_room_is_refused_with_its_reason() {
         ("import x from 'https://example.com/x.js'; export default class {}", "from the network"),
         ("await new Promise(() => {}); export default class {}", "does not settle"),
         ("export const room = 1;", "export"),
-        ("Math.random(); export default class {}", "top level"),
+        ("crypto.randomUUID(); export default class {}", "top level"),
         ("throw new Error('at the top'); export default class {}", "at the top"),
     ] {
         let said = refusal(source);

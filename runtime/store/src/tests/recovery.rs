@@ -359,6 +359,9 @@ async fn a_full_disk_loses_no_acknowledged_turn_and_work_resumes_when_there_is_s
     works_again(&store).await;
     let one = store.room(&room("one")).await.unwrap();
     assert_eq!(commit(&store, &one, writes(&[("after", Some("1"))])).await, Settled::Durable);
+    // The tree may find only now that it could not write before.
+    works_again(&store).await;
+    let one = store.room(&room("one")).await.unwrap();
     assert_eq!(listed(&one).split(' ').count(), acknowledged + 1);
     store.close();
     let again = Store::open(&small.0.path().join("data"), &limits).unwrap();
