@@ -21,5 +21,6 @@ mod values;
 pub use engine::check;
 pub use events::ScriptRoom;
 pub use script::Script;
+pub use stack::Positions;
 
 room_sdk::export!(ScriptRoom);
