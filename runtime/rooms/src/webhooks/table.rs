@@ -160,8 +160,8 @@ impl WebhookTable {
         }
     }
 
-    /// Makes a webhook that waits, or a dead letter, due now. Returns false if there is none with this id, it is being sent,
-    /// or too many wait.
+    /// Makes a waiting webhook or a dead letter due now. Returns false if no webhook has this id, if it is being sent, or
+    /// if `webhooks_pending_max` of them wait already.
     pub(super) fn retry(&mut self, id: &WebhookId, now_ms: u64, limits: &Limits) -> bool {
         let Some(webhook) = self.all.get(id).cloned() else { return false };
         match webhook.dead_ms {
@@ -183,7 +183,7 @@ impl WebhookTable {
         true
     }
 
-    /// Removes a webhook that waits, or a dead letter. Returns false if there is none with this id.
+    /// Removes a waiting webhook or a dead letter. Returns false if no webhook has this id.
     pub(super) fn discard(&mut self, id: &WebhookId) -> bool {
         let Some(webhook) = self.all.remove(id) else { return false };
         match webhook.dead_ms {
