@@ -320,7 +320,7 @@ codes! {
         "$ printf 'name = \"x\"\\n[parties.main]\\nscript = \"a.ts\"\\n' > room.toml\n$ touch a.ts\n$ room build",
         "Install Node with npm (https://nodejs.org), add the bundler with `npm install --save-dev esbuild`, and start again.";
     NoEngine "R0069" "this program has no engine for scripts",
-        "The engine for TypeScript and JavaScript is compiled with the program, which needs clang. It was missing then.",
+        "The engine for TypeScript and JavaScript is compiled with the program, or by a program built for development when it builds its first script. That needs clang, which was missing.",
         "`room build` in a project with a `script`, by a program that was built without clang.",
         "Install clang (`apt-get install clang`), and build the program again.";
 }

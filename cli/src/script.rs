@@ -4,6 +4,9 @@
 //! does not know rooms.
 
 mod bundle;
+#[cfg(room_engine = "checkout")]
+mod compile;
+mod engine;
 mod freeze;
 mod npm;
 mod positions;

@@ -3,9 +3,8 @@
 //! Invariant: while a script is frozen it reaches nothing: no file, no network, no room; and it ends in bounded time and
 //! memory. The engine is compiled once, and kept on disk between runs. It does not know where scripts come from.
 
+use super::engine;
 use super::positions::BundlePositions;
-use crate::codes::Code;
-use crate::mistake::Mistake;
 use anyhow::{Context as _, anyhow};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,12 +13,6 @@ use wasmtime::component::{Component, Instance, Lift, Linker, ResourceTable, Wasm
 use wasmtime::{Cache, CacheConfig, Config, Engine, Store, StoreLimits, StoreLimitsBuilder, Trap};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
-
-/// The engine, if the program was built with it.
-#[cfg(room_engine)]
-const ENGINE: Option<&[u8]> = Some(include_bytes!(env!("ROOM_ENGINE")));
-#[cfg(not(room_engine))]
-const ENGINE: Option<&[u8]> = None;
 
 /// The engine's function that evaluates a script.
 const FREEZE: &str = "freeze";
@@ -72,14 +65,7 @@ pub(super) async fn freeze(
 /// The engine of this process, compiled by the first caller.
 fn freezer() -> anyhow::Result<&'static Freezer> {
     static FREEZER: OnceLock<Result<Freezer, String>> = OnceLock::new();
-    let Some(bytes) = ENGINE else {
-        return Err(Mistake::new(
-            Code::NoEngine,
-            "this `room` was built without the engine for scripts",
-        )
-        .help("install clang (apt-get install clang llvm), and build it again")
-        .into());
-    };
+    let bytes = engine::component()?;
     let made = FREEZER.get_or_init(|| Freezer::new(bytes).map_err(|error| format!("{error:#}")));
     made.as_ref().map_err(|error| anyhow!("the engine for scripts cannot start: {error}"))
 }
