@@ -27,7 +27,7 @@ fn main() {
     for folder in embedded {
         println!("cargo:rerun-if-changed={folder}");
     }
-    println!("cargo:rustc-check-cfg=cfg(room_engine, values(\"embedded\", \"checkout\"))");
+    println!("cargo:rustc-check-cfg=cfg(room_engine, values(\"embedded\", \"checkout\", \"missing\"))");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     // One folder for all profiles of the program: the engine is the same.
     let target_dir = out
@@ -57,6 +57,7 @@ fn main() {
             println!("cargo:rustc-env=ROOM_ENGINE={}", path.display());
         }
         Err(why) => {
+            println!("cargo:rustc-cfg=room_engine=\"missing\"");
             println!("cargo:warning=this `room` cannot run rooms in TypeScript: {why}");
             // A file that is never there makes cargo try again at each build: clang may have come.
             println!("cargo:rerun-if-changed=an-engine-that-is-missing");

@@ -57,7 +57,7 @@ mod source {
 }
 
 /// The compilation of this program could not compile it.
-#[cfg(not(room_engine))]
+#[cfg(room_engine = "missing")]
 mod source {
     pub(super) const HELP: &str =
         "install clang (`apt-get install clang llvm`), and build this program again";
