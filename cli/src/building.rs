@@ -5,7 +5,7 @@
 
 use crate::cargo::{Inputs, Package};
 use crate::project::Project;
-use crate::script::RoomScript;
+use crate::script::{RoomScript, ScriptForm};
 use anyhow::Context as _;
 use room_runtime::PartyName;
 use std::collections::BTreeSet;
@@ -106,7 +106,12 @@ impl BuildPlan {
     ///
     /// # Cancel safety
     /// Dropping it kills the build with all its compilers.
-    pub(crate) async fn build(&self, profile: &str, noise: Noise) -> anyhow::Result<Build> {
+    pub(crate) async fn build(
+        &self,
+        profile: &str,
+        noise: Noise,
+        form: ScriptForm,
+    ) -> anyhow::Result<Build> {
         let (mut made, mut inputs) = (Vec::new(), Inputs::default());
         for source in &self.sources {
             let built = match source {
@@ -124,7 +129,7 @@ impl BuildPlan {
                     }
                 }
                 PartySource::Script(script) => {
-                    let (built, read) = script.build().await?;
+                    let (built, read) = script.build(form).await?;
                     inputs.extend(read);
                     built
                 }

@@ -8,6 +8,7 @@ use crate::building::{BuildOutcome, BuildPlan, Component, Noise};
 use crate::component::imports;
 use crate::print::{self, BOLD, DIM, counted, styled};
 use crate::project::{Project, shown};
+use crate::script::ScriptForm;
 use room_runtime::id::ModuleHash;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -27,7 +28,7 @@ struct BuiltModule {
 pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let project = Project::find(&args.project)?;
     let plan = BuildPlan::of(&project)?;
-    let components = match wait_for(plan.build(&args.profile, Noise::Full))?.outcome {
+    let components = match wait_for(plan.build(&args.profile, Noise::Full, ScriptForm::Frozen))?.outcome {
         BuildOutcome::Built(components) => components,
         BuildOutcome::Refused(_) => return Ok(ExitCode::from(1)),
     };
