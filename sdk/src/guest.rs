@@ -16,8 +16,8 @@ use crate::bindings::exports::room::runtime::{
     batch, cron_events, door, events, expiry, fetch, outcall_events, stream_events, timer_events,
 };
 use crate::bindings::room::runtime::{
-    alarm, answer, attachment, connections, fetch_now, inbox, log, outcalls, room, storage, streams, timers,
-    types,
+    alarm, answer, attachment, connections, fetch_now, inbox, log, outcalls, room, storage,
+    streams, timers, types,
 };
 use crate::connection::{Close, Connection};
 use crate::context::Context;

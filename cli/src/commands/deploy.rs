@@ -54,10 +54,11 @@ pub(crate) fn deploy(args: &DeployArgs) -> anyhow::Result<ExitCode> {
     // Asked before the build: an invalid token or address is reported at once.
     remote.ask("GET", "server", &[])?;
     let plan = BuildPlan::of(&project)?;
-    let components = match wait_for(plan.build(&args.profile, Noise::Full, ScriptForm::Frozen))?.outcome {
-        BuildOutcome::Built(components) => components,
-        BuildOutcome::Refused(_) => return Ok(ExitCode::from(1)),
-    };
+    let components =
+        match wait_for(plan.build(&args.profile, Noise::Full, ScriptForm::Frozen))?.outcome {
+            BuildOutcome::Built(components) => components,
+            BuildOutcome::Refused(_) => return Ok(ExitCode::from(1)),
+        };
     for component in &components {
         let (party, size) = (&component.party, component.bytes.len().div_ceil(1024));
         let imports = imports(&component.bytes)?.len();

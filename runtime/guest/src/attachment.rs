@@ -43,10 +43,11 @@ fn last_section(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Gives guests the interface.
 pub(super) fn add_to_linker(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
-    linker.instance(ATTACHMENT)?.func_wrap(
-        "read",
-        |store: StoreContextMut<'_, HostState>, (): ()| Ok((store.data().attachment.to_vec(),)),
-    )
+    linker
+        .instance(ATTACHMENT)?
+        .func_wrap("read", |store: StoreContextMut<'_, HostState>, (): ()| {
+            Ok((store.data().attachment.to_vec(),))
+        })
 }
 
 #[cfg(test)]
