@@ -124,6 +124,11 @@ impl Instance {
         self.store.data_mut().budget.count_with(memory.clone());
     }
 
+    /// Returns the bytes of its linear memory, which grows and never shrinks.
+    pub fn memory_bytes(&self) -> u64 {
+        self.store.data().budget.memory_bytes()
+    }
+
     /// Returns the way on which the guest's calls to `room.flush` go from now on.
     pub fn flushes(&mut self) -> Flushes {
         self.store.data_mut().flushes.insert(Flushes::default()).clone()
