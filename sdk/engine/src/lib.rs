@@ -16,6 +16,7 @@ mod modules;
 mod native;
 mod script;
 mod stack;
+mod thrown;
 mod values;
 
 pub use engine::check;
