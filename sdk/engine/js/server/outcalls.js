@@ -57,7 +57,7 @@ export function settle(id, result) {
 
 /** The ids of the requests whose promises wait. */
 export function waitingFor() {
-  return [...waiting.keys()];
+  return waiting.size === 0 ? [] : [...waiting.keys()];
 }
 
 /** A new instance begins. */

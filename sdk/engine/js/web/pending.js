@@ -69,7 +69,7 @@ export function forget(id) {
 
 /** What is waited for: ids with a few words each. */
 export function waitingFor() {
-  return [...waiting].map(([id, { what }]) => ({ id, what }));
+  return waiting.size === 0 ? [] : [...waiting].map(([id, { what }]) => ({ id, what }));
 }
 
 /**
