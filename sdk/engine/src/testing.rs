@@ -6,6 +6,8 @@
 //! files, names that are chosen, or how results are shown.
 
 mod bounds;
+#[cfg(target_family = "wasm")]
+mod component;
 mod heap;
 mod rooms;
 mod tested;
