@@ -1,0 +1,221 @@
+//! The tests of a project's rooms in scripts: files `*.test.ts` and the like. Owns their run, from the files to the sum.
+//!
+//! Invariant: a room under test is bundled as it is for a server, and runs in the same engine; each file has an instance of
+//! its own, and a test that breaks it does not end the others. It does not know what a test does: the engine runs them, as
+//! `sdk/engine` has both the rooms and what drives them.
+
+mod find;
+mod instance;
+mod report;
+
+use super::bundle::{self, Bundle};
+use super::npm::NpmTools;
+use super::{RoomScript, npm, refused, types};
+use crate::codes::Code;
+use crate::mistake::Mistake;
+use crate::print;
+use crate::project::Project;
+use anyhow::Context as _;
+use instance::{Ended, TestEngine, TestInstance, TestSettings};
+use report::{Report, shown_file};
+use room_runtime::PartyName;
+use room_runtime::id::ModuleHash;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The tests that are wanted, and how long each may run.
+#[derive(Debug, Clone)]
+pub(crate) struct TestChoice {
+    /// Parts of names, of which a test or its file has one; all tests if there are none.
+    pub(crate) names: Vec<String>,
+    /// The longest that one runs.
+    pub(crate) test_max: Duration,
+}
+
+impl TestChoice {
+    fn has(&self, file: &str, name: &str) -> bool {
+        let whole = format!("{file} > {name}");
+        self.names.is_empty() || self.names.iter().any(|part| whole.contains(part))
+    }
+}
+
+/// A file of tests, bundled, or the bundler's errors.
+struct TestFile {
+    /// Its path as people read it.
+    shown: String,
+    bundle: Result<Bundle, String>,
+}
+
+/// Runs the tests of a project whose parties have these scripts. Returns true if all passed.
+///
+/// # Errors
+/// A mistake: no file has tests, no test is named so, or a tool is missing.
+///
+/// # Cancel safety
+/// Dropping it ends the bundler, the check of types, and the test that runs.
+pub(crate) async fn run(
+    project: &Project,
+    scripts: &[(PartyName, RoomScript)],
+    choice: &TestChoice,
+) -> anyhow::Result<bool> {
+    let files = find::files(&project.root);
+    if files.is_empty() {
+        let message = format!("no tests were found in {}", project.root.display());
+        return Err(Mistake::new(Code::NoTests, message).help(find::HELP).into());
+    }
+    let mut report = Report::default();
+    let tools = npm::tools(&project.root).await?;
+    let (settings, tests, typed, engine) = tokio::join!(
+        settings(project, scripts, &tools, choice),
+        bundled(project, &tools, files),
+        types::check(&tools, &project.root),
+        instance::engine(),
+    );
+    let (settings, tests, typed) = (settings?, tests?, typed?);
+    let settings = match (settings, typed) {
+        (Ok(settings), Ok(())) => settings,
+        (settings, typed) => {
+            let errors = settings.err().unwrap_or_default() + &typed.err().unwrap_or_default();
+            refused(&errors);
+            return Ok(false);
+        }
+    };
+    let engine = engine?;
+    for file in tests {
+        run_file(engine, &settings, &project.root, file, choice, &mut report).await?;
+    }
+    if report.is_empty() && !choice.names.is_empty() {
+        let message = format!("no test has {} in its name", report::quoted(&choice.names));
+        let help = "leave the name out to run all tests; `room test` prints their names";
+        return Err(Mistake::new(Code::NoTests, message).help(help).into());
+    }
+    if report.is_empty() {
+        let message = "the files of tests declare no test";
+        let help =
+            "import { test } from \"roomkit/test\", and call test(\"name\", () => { … }) in them";
+        return Err(Mistake::new(Code::NoTests, message).help(help).into());
+    }
+    report.sum();
+    Ok(report.passed())
+}
+
+/// Runs the tests of one file.
+async fn run_file(
+    engine: &TestEngine,
+    settings: &TestSettings,
+    root: &Path,
+    file: TestFile,
+    choice: &TestChoice,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let TestFile { shown, bundle } = file;
+    let Bundle { source, positions, .. } = match bundle {
+        Ok(bundle) => bundle,
+        Err(errors) => {
+            report.file(&shown);
+            report.no_file(&errors);
+            return Ok(());
+        }
+    };
+    let code = (source, positions.encode());
+    let (mut instance, names) = match TestInstance::load(engine, settings, &code).await? {
+        Ok((instance, names)) => (Some(instance), names),
+        Err(why) => {
+            report.file(&shown);
+            report.no_file(&report::with_excerpt(root, &why));
+            return Ok(());
+        }
+    };
+    let wanted: Vec<_> = (0..).zip(names).filter(|(_, name)| choice.has(&shown, name)).collect();
+    if !wanted.is_empty() {
+        report.file(&shown);
+    }
+    for (index, name) in wanted {
+        let mut running = match instance.take() {
+            Some(instance) => instance,
+            // The test before broke it. That it can be loaded was seen.
+            None => match TestInstance::load(engine, settings, &code).await? {
+                Ok((instance, _)) => instance,
+                Err(why) => {
+                    report.no_file(&why);
+                    return Ok(());
+                }
+            },
+        };
+        let since = tokio::time::Instant::now();
+        let ended = running.test(index).await;
+        let took = since.elapsed();
+        if !matches!(ended, Ended::Broken(_)) {
+            instance = Some(running);
+        }
+        match ended {
+            Ended::Passed => report.pass(&name, took),
+            Ended::Failed(why) | Ended::Broken(why) => {
+                report.fail(&name, took, &report::with_excerpt(root, &why));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Bundles the scripts of the parties, as for a server.
+async fn settings(
+    project: &Project,
+    scripts: &[(PartyName, RoomScript)],
+    tools: &NpmTools,
+    choice: &TestChoice,
+) -> anyhow::Result<Result<TestSettings, String>> {
+    let mut bundles = Vec::new();
+    for (party, script) in scripts {
+        let own = own(project, &script.file)?;
+        match bundle::make(tools, &script.root, &script.file, &own).await? {
+            Ok(Bundle { source, positions, .. }) => {
+                bundles.push((
+                    party.to_string(),
+                    source,
+                    script.export.clone(),
+                    positions.encode(),
+                ));
+            }
+            Err(errors) => return Ok(Err(errors)),
+        }
+    }
+    let limits = &project.manifest.limits;
+    let narrow = |limit: u64| u32::try_from(limit).unwrap_or(u32::MAX);
+    Ok(Ok(TestSettings {
+        scripts: bundles,
+        vars: project.manifest.vars.clone().into_iter().collect(),
+        test_max: choice.test_max,
+        turn_ms: narrow(limits.turn_ms_max),
+        heap_bytes: narrow(limits.memory_bytes_max),
+    }))
+}
+
+/// Bundles files of tests.
+async fn bundled(
+    project: &Project,
+    tools: &NpmTools,
+    files: Vec<PathBuf>,
+) -> anyhow::Result<Vec<TestFile>> {
+    let mut tests = Vec::new();
+    for file in files {
+        let own = own(project, &file)?;
+        let bundle = bundle::make_tests(tools, &project.root, &file, &own).await?;
+        tests.push(TestFile { shown: shown_file(&project.root, &file), bundle });
+    }
+    Ok(tests)
+}
+
+/// The folder for a bundle of tests. `room dev` may have its own at the same time.
+fn own(project: &Project, file: &Path) -> anyhow::Result<PathBuf> {
+    let hash = ModuleHash::of(file.display().to_string().as_bytes()).to_string();
+    let own = project.own("scripts").join("tests").join(hash);
+    std::fs::create_dir_all(&own).with_context(|| format!("{} cannot be made", own.display()))?;
+    Ok(own)
+}
+
+/// Says which files changed.
+pub(crate) fn changed<'a>(root: &Path, files: impl Iterator<Item = &'a PathBuf>) {
+    let files: Vec<_> = files.map(|file| shown_file(root, file)).collect();
+    print::talk(print::styled(print::DIM, format_args!("\nchanged: {}", files.join(", "))));
+}
