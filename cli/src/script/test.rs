@@ -63,7 +63,6 @@ pub(crate) async fn run(
         let message = format!("no tests were found in {}", project.root.display());
         return Err(Mistake::new(Code::NoTests, message).help(find::HELP).into());
     }
-    let mut report = Report::default();
     let tools = npm::tools(&project.root).await?;
     let (settings, tests, typed, engine) = tokio::join!(
         settings(project, scripts, &tools, choice),
@@ -81,6 +80,7 @@ pub(crate) async fn run(
         }
     };
     let engine = engine?;
+    let mut report = Report::default();
     for file in tests {
         run_file(engine, &settings, &project.root, file, choice, &mut report).await?;
     }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use wasmtime::component::{Component, Func, Linker, ResourceTable, TypedFunc};
 use wasmtime::{
     Cache, CacheConfig, Config, Engine, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder,
-    UpdateDeadline,
+    Trap, UpdateDeadline,
 };
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -243,6 +243,9 @@ impl TestInstance {
             return format!(
                 "{what} ran for longer than {seconds} s in one call of the engine, and was ended"
             );
+        }
+        if let Some(Trap::StackOverflow | Trap::MemoryOutOfBounds) = error.downcast_ref() {
+            return format!("{what} called functions within functions until the stack was full");
         }
         let words = String::from_utf8_lossy(&self.words.contents()).into_owned();
         // The line after "thread … panicked at …".
