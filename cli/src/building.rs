@@ -4,6 +4,7 @@
 //! `cargo` and `script`.
 
 use crate::cargo::{Inputs, Package};
+use crate::print;
 use crate::project::Project;
 use crate::script::test::TestChoice;
 use crate::script::{self, RoomScript, ScriptForm};
@@ -174,6 +175,13 @@ impl BuildPlan {
         let scripts: Vec<_> = self.parties.iter().filter_map(script).collect();
         if scripts.is_empty() {
             return Ok(true);
+        }
+        let options: Vec<_> =
+            of_cargo.iter().map(String::as_str).filter(|arg| arg.starts_with("--")).collect();
+        let options: Vec<_> = options.into_iter().filter(|arg| *arg != "--").collect();
+        if scripts.len() == self.parties.len() && !options.is_empty() {
+            let text = format!("{} is for cargo, and no party is in Rust", options.join(" "));
+            print::talk(print::styled(print::WARN, text));
         }
         script::test::run(project, &scripts, choice).await
     }

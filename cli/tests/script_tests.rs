@@ -22,6 +22,7 @@ export default class Echo extends Server {
       throw new Error("the author failed");
     }
     if (message === "loop") for (;;);
+    if (message === "time") return connection.send(String(Date.now()));
     this.ctx.storage.kv.put("last", message);
     connection.send(`${this.env.GREETING} ${message}`);
   }
@@ -146,6 +147,16 @@ test("reads variables", () => {
   ada.send("ada");
   assert.deepEqual(ada.received(), ["good morning ada"]);
 });
+test("tells the time", () => {
+  const room = new TestRoom("lobby");
+  const ada = room.connect("ada");
+  for (const later of [0, 90_000]) {
+    room.advance(later);
+    ada.send("time");
+    assert.deepEqual(ada.received(), [String(room.now())]);
+  }
+  assert.equal(new Date(room.now()).toISOString(), "2025-01-01T00:01:30.000Z");
+});
 "#,
     );
     let ran = tested.run(&[]);
@@ -156,7 +167,8 @@ test("reads variables", () => {
     ran.line("(src/server.test.ts:5:");
     ran.has("5 │   assert.deepEqual(ada.received(), [\"hello bob\"]);\n");
     ran.line("✓ reads variables (");
-    ran.line("✗ 1 failed, 1 passed in");
+    ran.line("✓ tells the time (");
+    ran.line("✗ 1 failed, 2 passed in");
 }
 
 #[test]

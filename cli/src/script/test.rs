@@ -16,8 +16,8 @@ use crate::mistake::Mistake;
 use crate::print;
 use crate::project::Project;
 use anyhow::Context as _;
-use instance::{Ended, TestEngine, TestInstance, TestSettings};
-use report::{Report, shown_file};
+use instance::{TestEnd, TestEngine, TestInstance, TestSettings};
+use report::{TestReport, shown_file};
 use room_runtime::PartyName;
 use room_runtime::id::ModuleHash;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ pub(crate) async fn run(
         }
     };
     let engine = engine?;
-    let mut report = Report::default();
+    let mut report = TestReport::default();
     for file in tests {
         run_file(engine, &settings, &project.root, file, choice, &mut report).await?;
     }
@@ -106,7 +106,7 @@ async fn run_file(
     root: &Path,
     file: TestFile,
     choice: &TestChoice,
-    report: &mut Report,
+    report: &mut TestReport,
 ) -> anyhow::Result<()> {
     let TestFile { shown, bundle } = file;
     let Bundle { source, positions, .. } = match bundle {
@@ -145,12 +145,12 @@ async fn run_file(
         let since = tokio::time::Instant::now();
         let ended = running.test(index).await;
         let took = since.elapsed();
-        if !matches!(ended, Ended::Broken(_)) {
+        if !matches!(ended, TestEnd::Broken(_)) {
             instance = Some(running);
         }
         match ended {
-            Ended::Passed => report.pass(&name, took),
-            Ended::Failed(why) | Ended::Broken(why) => {
+            TestEnd::Passed => report.pass(&name, took),
+            TestEnd::Failed(why) | TestEnd::Broken(why) => {
                 report.fail(&name, took, &report::with_excerpt(root, &why));
             }
         }

@@ -28,6 +28,9 @@ export default class Tested extends Server {
     if (message === "loop") for (;;);
     if (message === "count") return connection.send(String(this.heap ?? 0));
     if (message === "time") return connection.send(String(Date.now() >= 0));
+    if (message === "later") return void setTimeout(() => connection.send("now"), 50);
+    if (message === "schedule") return void this.schedule({ after: 5000 }, "reminder", { of: "tea" });
+    if (message === "log") return void console.warn("careful", { n: 1 });
     if (message === "bell") return void (await this.ctx.storage.setAlarm(Date.now() + 1000));
     if (message === "weather") {
       const response = await fetch("https://api.example.com/weather");
@@ -40,11 +43,35 @@ export default class Tested extends Server {
     await this.ctx.storage.put("last", new Map([["text", message]]));
     this.broadcast(message, [connection.id]);
   }
+  static onFetch(request) {
+    return new URL(request.url).pathname === "/robots.txt" ? new Response("none") : undefined;
+  }
+  static onSocket(request) {
+    return new URL(request.url).pathname === "/lobby" ? { party: "main", room: "lobby" } : undefined;
+  }
+  static async onBeforeRequest(request) {
+    if (!new URL(request.url).pathname.endsWith("/member")) return request;
+    const answer = await fetch("https://members.example/me");
+    return answer.status === 200 ? request : new Response("who are you?", { status: 401 });
+  }
+  onCall(caller, data) {
+    if (data === "fail") throw new Error("this call failed");
+    return { from: caller.party + "/" + caller.room, data };
+  }
+  async onExpire() { await fetch("https://api.example.com/"); }
   onAlarm() { this.broadcast("ding"); }
   onCron(cron) { this.broadcast("cron " + cron.name); }
   onTimer(timer) { this.broadcast("timer " + timer.tag); }
   async onRequest(request) {
-    if (new URL(request.url).pathname.endsWith("/wait")) {
+    const path = new URL(request.url).pathname;
+    if (path.endsWith("/upload")) return new Response("got " + (await request.text()));
+    if (path.endsWith("/events")) {
+      const { readable, writable } = new TransformStream();
+      this.writer = writable.getWriter();
+      this.writer.write(new TextEncoder().encode("event: greeting\ndata: hello\n\n"));
+      return new Response(readable, { headers: { "content-type": "text/event-stream" } });
+    }
+    if (path.endsWith("/wait")) {
       const response = await fetch("https://api.example.com/");
       return new Response("got " + (await response.text()));
     }
@@ -57,6 +84,36 @@ export class Lobby extends Server {
     this.ctx.storage.kv.put("sum", sum);
     return sum;
   }
+}
+"#;
+
+/// The room of the guide's examples.
+const GUIDE_ROOM: &str = r#"
+import { Server, getServerByName } from "roomkit/server";
+export default class Chat extends Server {
+  async onConnect(connection) {
+    const history = [...this.ctx.storage.kv.list({ prefix: "said:" })].map(([, said]) => said);
+    if (history.length > 0) connection.send(JSON.stringify({ type: "welcome", history }));
+    if (this.name !== "rust") return;
+    const lobby = await getServerByName(this.env.Lobby, "index");
+    await lobby.join(this.name);
+  }
+  async onMessage(connection, message) {
+    if (message === "remind me in 60 s") return void this.schedule({ after: 60_000 }, "reminder");
+    if (message === "weather") {
+      const response = await fetch("https://api.example.com/weather");
+      return connection.send(await response.text());
+    }
+    if (!message.startsWith("{")) return this.broadcast(message, [connection.id]);
+    const { kv } = this.ctx.storage;
+    kv.put(`said:${[...kv.list({ prefix: "said:" })].length}`, JSON.parse(message));
+  }
+  onTimer() { this.broadcast("it is time"); }
+  onRequest() { return new Response("ok"); }
+}
+export class Lobby extends Server {
+  join(room) { this.ctx.storage.kv.put(room, this.count(room) + 1); }
+  count(room) { return this.ctx.storage.kv.get(room) ?? 0; }
 }
 "#;
 
@@ -73,9 +130,13 @@ impl Outside for Said {
 }
 
 fn load(tests: &str, said: &Rc<Said>) -> Result<Tester, String> {
-    let lobby = Script { export: "Lobby".to_owned(), ..Script::new(ROOM) };
+    load_for(ROOM, tests, said)
+}
+
+fn load_for(room: &str, tests: &str, said: &Rc<Said>) -> Result<Tester, String> {
+    let lobby = Script { export: "Lobby".to_owned(), ..Script::new(room) };
     let settings = Settings {
-        scripts: vec![("main".to_owned(), Script::new(ROOM)), ("lobby".to_owned(), lobby)],
+        scripts: vec![("main".to_owned(), Script::new(room)), ("lobby".to_owned(), lobby)],
         vars: vec![("KEY".to_owned(), "of the project".to_owned())],
         bounds: Bounds {
             test: Duration::from_secs(2),
@@ -223,6 +284,97 @@ fn failures_of_other_servers_reach_the_room() {
 }
 
 #[test]
+fn hooks_fetch_from_the_test() {
+    passes(
+        "const room = new TestRoom('lobby');
+        let status = 403;
+        room.answerHooks((request) => {
+            assert.equal(request.url, 'https://members.example/me');
+            return new Response('', { status });
+        });
+        assert.equal((await room.request('/member')).status, 401);
+        status = 200;
+        assert.equal((await room.request('/member')).status, 200);",
+    );
+    let text = failure(
+        "const room = new TestRoom('lobby');
+        room.answerHooks(() => { room.advance(1); return new Response(''); });
+        await room.request('/member');",
+    );
+    assert!(text.contains("a hook of a room waits for this answer"), "{text}");
+}
+
+#[test]
+fn answers_outside_of_rooms_are_those_of_the_class() {
+    passes(
+        "const room = new TestRoom('lobby');
+        assert.equal(await room.onFetch('/robots.txt').text(), 'none');
+        assert.equal(room.onFetch('/other'), null);
+        assert.deepEqual(room.onSocket('/lobby'), { party: 'main', room: 'lobby' });
+        assert.deepEqual(room.onSocket('/other'), {});",
+    );
+}
+
+#[test]
+fn streams_are_read_as_they_grow_and_bodies_come_in_pieces() {
+    passes(
+        "const room = new TestRoom('lobby');
+        const events = room.begin('/events');
+        assert.equal(events.status, 200);
+        assert.equal(events.head.headers.get('content-type'), 'text/event-stream');
+        assert.deepEqual(events.takeEvents(), [{ type: 'greeting', data: 'hello' }]);
+        assert.equal(events.isComplete, false);
+        events.leave();
+        const upload = room.upload('/upload');
+        upload.sendPiece('one ');
+        assert.equal(upload.status, null);
+        upload.sendLast('two');
+        assert.equal(await (await upload.whole()).text(), 'got one two');",
+    );
+}
+
+#[test]
+fn timers_schedules_and_logs_are_seen() {
+    passes(
+        "const room = new TestRoom('lobby', { stored: { a: new Set([1]) } });
+        const ada = room.connect('ada');
+        ada.send('schedule');
+        const [timer] = room.timers();
+        assert.deepEqual([timer.tag, timer.data, timer.at > 0], ['reminder', { of: 'tea' }, true]);
+        ada.send('log');
+        assert.deepEqual(room.logs().map(({ level, message }) => [level, message]), [['warn', 'careful { n: 1 }']]);
+        assert.deepEqual(room.storage.get('a'), new Set([1]));
+        assert.equal(room.storage.get('b'), undefined);
+        ada.send('later');
+        room.advance(49);
+        assert.deepEqual(ada.received(), []);
+        room.advance(1);
+        assert.deepEqual(ada.received(), ['now']);",
+    );
+}
+
+#[test]
+fn calls_of_the_test_reach_the_room_and_its_end_deletes_everything() {
+    passes(
+        "const room = new TestRoom('lobby', { stored: { a: 1 } });
+        assert.deepEqual(room.call({ n: 1 }, { party: 'other', room: 'x' }), { from: 'other/x', data: { n: 1 } });
+        assert.throws(() => room.call('fail'), 'this call failed');
+        room.takeErrors();
+        const ada = room.connect('ada');
+        assert.throws(() => room.expire(), 'does not expire');
+        ada.lose();
+        room.expire();
+        assert.equal(room.storage.size, 0);
+        assert(room.takeErrors().length > 0);",
+    );
+}
+
+#[test]
+fn a_test_has_no_network_and_no_storage_of_its_own() {
+    passes("await assert.rejects(fetch('https://example.com/'), 'it acts on a room');");
+}
+
+#[test]
 fn hooks_are_asked_before_a_client_connects() {
     passes(
         "const room = new TestRoom('lobby');
@@ -296,7 +448,11 @@ fn a_failed_assertion_shows_both_values_and_its_place() {
         "assert.deepEqual(Array.from('abcdefgh'.repeat(20)), Array.from('abcdefgh'.repeat(20) + 'x'));",
     );
     assert!(lines.contains("\n    ...\n      'g',\n      'h',\n  -   'x',\n"), "{lines}");
-    assert!(failure("await assert.rejects(async () => 5);").contains("not rejected, but is 5"));
+    let text = failure("await assert.rejects(async () => 5);");
+    assert!(
+        text.starts_with("the promise was not rejected, but is 5\n    at <anonymous> (script.js:"),
+        "{text}"
+    );
     assert!(
         failure("assert.throws(() => { throw new TypeError('odd'); }, /even/);")
             .contains("TypeError: odd")
@@ -337,6 +493,25 @@ fn rooms_of_one_test_are_gone_in_the_next_and_console_reaches_the_outside() {
     assert!(tester.run(2).is_err_and(|text| text.contains("advance(milliseconds)")));
     assert!(tester.run(3).is_err_and(|text| text.contains("main, lobby")));
     assert_eq!(*said.0.borrow(), ["made lobby"]);
+}
+
+#[test]
+fn the_examples_of_the_guides_pass() {
+    let mut tests = String::new();
+    for page in [include_str!("../../js/TESTING.md"), include_str!("../../js/SERVER.md")] {
+        let blocks = page.split("```ts\n").skip(1).filter_map(|rest| rest.split("```").next());
+        for block in
+            blocks.filter(|block| block.contains("roomkit/test") || block.starts_with("test("))
+        {
+            let lines = block.lines().filter(|line| !line.starts_with("import "));
+            tests.extend(lines.map(|line| format!("{line}\n")));
+        }
+    }
+    let tester = load_for(GUIDE_ROOM, &tests, &Rc::default()).expect("the examples can be loaded");
+    assert_eq!(tester.names().len(), 6, "{:?}", tester.names());
+    for (name, index) in tester.names().iter().zip(0..) {
+        assert_eq!(tester.run(index), Ok(()), "{name}");
+    }
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub(super) struct TestSettings {
 
 /// How a test ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum TestEnd {
     Passed,
     Failed(String),
     /// It failed, and the instance is of no more use.
@@ -227,12 +227,12 @@ impl TestInstance {
     }
 
     /// Runs a test.
-    pub(super) async fn test(&mut self, index: u32) -> Ended {
+    pub(super) async fn test(&mut self, index: u32) -> TestEnd {
         self.store.data_mut().until = Instant::now() + self.test_max + GRACE;
         match self.test.call_async(&mut self.store, (index,)).await {
-            Ok((Ok(()),)) => Ended::Passed,
-            Ok((Err(why),)) => Ended::Failed(why),
-            Err(error) => Ended::Broken(self.why("the test", &error)),
+            Ok((Ok(()),)) => TestEnd::Passed,
+            Ok((Err(why),)) => TestEnd::Failed(why),
+            Err(error) => TestEnd::Broken(self.why("the test", &error)),
         }
     }
 

@@ -15,7 +15,7 @@ const AROUND: usize = 1;
 
 /// The results of a run so far.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct TestReport {
     since: Instant,
     good: usize,
     bad: usize,
@@ -23,13 +23,13 @@ pub(super) struct Report {
     broken: usize,
 }
 
-impl Default for Report {
+impl Default for TestReport {
     fn default() -> Self {
         Self { since: Instant::now(), good: 0, bad: 0, broken: 0 }
     }
 }
 
-impl Report {
+impl TestReport {
     /// A file begins.
     pub(super) fn file(&self, shown: &str) {
         print::data(styled(BOLD, shown));

@@ -73,13 +73,15 @@ assert.throws = (run, expected, message) => {
 };
 
 assert.rejects = async (promise, expected, message) => {
+  // After an await the stack does not name the test any more.
+  const { stack } = new Error();
   let value;
   try {
     value = await (typeof promise === "function" ? promise() : promise);
   } catch (error) {
-    return checked(error, expected, message);
+    return checked(error, expected, message, stack);
   }
-  throw new AssertionError(headed(`the promise was not rejected, but is ${show(value)}`, message), { expected });
+  throw at(stack, new AssertionError(headed(`the promise was not rejected, but is ${show(value)}`, message), { expected }));
 };
 
 assert.fail = (message = "the test failed") => {
@@ -92,7 +94,7 @@ function fits(text, pattern) {
 }
 
 /** Returns an error that fits, and throws otherwise. */
-function checked(error, expected, message) {
+function checked(error, expected, message, stack) {
   const text = error instanceof Error ? error.message : String(error);
   const fit =
     expected === undefined ||
@@ -103,5 +105,11 @@ function checked(error, expected, message) {
     { actual: error, expected },
   );
   failure.cause = error;
-  throw failure;
+  throw at(stack, failure);
+}
+
+/** @param {string | undefined} stack @param {AssertionError} failure */
+function at(stack, failure) {
+  if (stack !== undefined) failure.stack = stack;
+  return failure;
 }

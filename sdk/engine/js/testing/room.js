@@ -155,14 +155,15 @@ export class TestRoom {
     return verdict;
   }
 
-  /** @param {(request: Request) => Response} answer */
+  /** @param {(request: Request) => Response | {code: string, message?: string}} answer */
   answerHooks(answer) {
     tested.answerHooks(this.#number, ({ method, uri, headers, body }) => {
       const bare = method === "GET" || method === "HEAD";
       try {
-        return answerRecord(answer(requestFrom({ method, url: uri, headers, body: bare ? null : body })), "answerHooks()");
+        const given = answer(requestFrom({ method, url: uri, headers, body: bare ? null : body }));
+        if (typeof given?.code === "string") return { code: given.code, message: String(given.message ?? given.code) };
+        return answerRecord(given, "answerHooks()");
       } catch (error) {
-        if (typeof error?.code === "string") return { code: error.code, message: String(error.message) };
         fail(error);
         return { code: "failed", message: String(error?.message ?? error) };
       }
