@@ -17,7 +17,12 @@ use std::process::Stdio;
 const ROOM: &str = r#"import { Server, type Connection, type WSMessage } from "roomkit/server";
 
 export default class Echo extends Server {
+  onAlarm() {
+    this.ctx.storage.setAlarm(0);
+  }
+
   onMessage(connection: Connection, message: WSMessage) {
+    if (message === "alarm") return void this.ctx.storage.setAlarm(0);
     if (message === "throw") {
       throw new Error("the author failed");
     }
@@ -181,7 +186,7 @@ fn a_handler_that_throws_fails_the_test_with_the_line_of_the_room() {
 test("looks at it", () => {
   const room = new TestRoom("lobby");
   room.connect("ada").send("throw");
-  assert.match(room.takeErrors().join(), /the author failed\n.*src\/server\.ts:6:/);
+  assert.match(room.takeErrors().join(), /the author failed\n.*src\/server\.ts:11:/);
   assert.equal(room.storage.size, 0);
 });
 "#,
@@ -190,7 +195,7 @@ test("looks at it", () => {
     assert_eq!(ran.code, Some(1), "{}\n{}", ran.out, ran.err);
     ran.line("✗ looks away (");
     ran.line("main/lobby: Error: the author failed");
-    ran.has("6 │       throw new Error(\"the author failed\");\n");
+    ran.has("11 │       throw new Error(\"the author failed\");\n");
     ran.line("✓ looks at it (");
 }
 
@@ -207,6 +212,9 @@ test("loops in the engine", () => {
 test("calls itself", () => {
   const down = (depth: number): number => down(depth + 1) + 1;
   down(0);
+});
+test("its room has an endless alarm", () => {
+  new TestRoom("lobby").connect("ada").send("alarm");
 });
 test("waits", () => new Promise(() => {}));
 test("its room loops", () => {
@@ -226,7 +234,8 @@ test("its room loops", () => {
     ran.line("the test called functions within functions until the stack was full");
     ran.line("the test awaits something that never settles");
     ran.line("✓ its room loops (");
-    ran.line("✗ 4 failed, 1 passed in");
+    ran.line("the alarm is set to now again and again");
+    ran.line("✗ 5 failed, 1 passed in");
 }
 
 #[test]
@@ -241,7 +250,8 @@ fn names_choose_tests_and_a_name_that_no_test_has_is_an_error() {
     inner.line("✓ group > inner (");
     inner.line("✓ 1 passed in");
     assert!(!inner.out.contains("other.test.ts"), "{}", inner.out);
-    tested.run(&["other.test"]).line("✓ 1 passed in");
+    tested.run(&["./src/other.test.ts"]).line("✓ 1 passed in");
+    tested.run(&["src/"]).line("✓ 3 passed in");
     tested.run(&["--", "inner", "other"]).line("✓ 2 passed in");
     let nothing = tested.run(&["nowhere"]);
     assert_eq!(nothing.code, Some(1));
@@ -290,12 +300,12 @@ fn a_watch_runs_the_tests_again_at_each_save_and_ends_well() {
         )
     };
     tested.tests(&test("hello x"));
-    let mut command = room(&tested.root(), &["test", "--watch"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut watch = Dev::run(command, |child| {
-        let (out, err) = (child.stdout.take(), child.stderr.take());
-        vec![Box::new(out.expect("it was asked for")), Box::new(err.expect("it was asked for"))]
-    });
+    let mut command = room(&tested.root(), &["test", "--watch", "--timeout", "600"]);
+    // One pipe for both, so that lines keep their order.
+    let (words, end) = std::io::pipe().expect("a pipe can be made");
+    let other_end = end.try_clone().expect("a pipe can have two ends");
+    command.stdin(Stdio::null()).stdout(end).stderr(other_end);
+    let mut watch = Dev::run(command, |_| vec![Box::new(words)]);
     watch.line("✓ 1 passed in", BUILD_MAX);
     watch.line("waiting for a save", STEP_MAX);
     tested.tests(&test("hello y"));
@@ -305,6 +315,10 @@ fn a_watch_runs_the_tests_again_at_each_save_and_ends_well() {
     tested.write("src/server.ts", &ROOM.replace("${message}`", "y`"));
     watch.line("changed: src/server.ts", STEP_MAX);
     watch.line("✓ 1 passed in", BUILD_MAX);
+    watch.line("waiting for a save", STEP_MAX);
+    // A signal ends it in the middle of a test.
+    tested.tests("test(\"loops\", () => {\n  console.log(\"it has begun\");\n  for (;;);\n});\n");
+    watch.line("it has begun", BUILD_MAX);
     let (code, lines) = watch.stop();
     assert_eq!(code, Some(0), "{lines:?}");
 }

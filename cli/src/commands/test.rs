@@ -40,10 +40,10 @@ pub(crate) fn run(args: &TestArgs) -> anyhow::Result<ExitCode> {
 /// Whether a word is the place of a project, and not a part of a test's name.
 fn names_project(word: &str) -> bool {
     let path = Path::new(word);
-    let is_path = word.starts_with('.') || word.contains(['/', '\\']);
     path.join(manifest::FILE).is_file()
         || (path.file_name().is_some_and(|name| name == manifest::FILE) && path.is_file())
-        || (is_path && path.exists())
+        // It is an error if this is not one.
+        || (word.starts_with('.') && path.is_dir())
 }
 
 impl WantedTests {
@@ -55,7 +55,9 @@ impl WantedTests {
         let before = rest.iter().take_while(|arg| *arg != "--");
         let mut of_cargo: Vec<String> = before.clone().cloned().collect();
         let further = before.filter(|arg| !arg.starts_with('-')).cloned();
-        let all = names.iter().cloned().chain(further).collect();
+        // Paths of files are parts of names, as a shell completes them.
+        let bare = |name: String| name.strip_prefix("./").map_or(name.clone(), str::to_owned);
+        let all = names.iter().cloned().chain(further).map(bare).collect();
         // Cargo takes one name, and the tests themselves take more.
         after.extend(names.iter().cloned());
         if !after.is_empty() {
@@ -73,6 +75,7 @@ impl WantedTests {
 
 /// Runs the tests, and again at each save, until a signal comes.
 async fn watch(mut project: Project, wanted: &WantedTests) -> anyhow::Result<()> {
+    test::prepare(&project).await?;
     let mut stop = Stop::listen()?;
     let mut watcher = Watcher::new(Scope::whole(&project), Watching::Events);
     loop {
@@ -98,6 +101,55 @@ async fn watch(mut project: Project, wanted: &WantedTests) -> anyhow::Result<()>
             }
             // The next save may correct it; until then the tests run as before.
             Err(error) => print::report(&error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Args, Command};
+    use clap::Parser as _;
+
+    /// What cargo gets, and the names for scripts.
+    fn wanted(line: &[&str]) -> (Vec<String>, Vec<String>) {
+        let args = Args::parse_from([&["room", "test"], line].concat());
+        let Command::Test(args) = args.command else { panic!("it is a test") };
+        let WantedTests { of_cargo, choice } = WantedTests::of(&args.names, &args);
+        (of_cargo, choice.names)
+    }
+
+    #[test]
+    fn names_reach_the_tests_of_packages_and_of_scripts() {
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (line, of_cargo, names) in [
+            (&[][..], &[][..], &[][..]),
+            (&["a"], &["--", "a"], &["a"]),
+            (&["a", "b"], &["--", "a", "b"], &["a", "b"]),
+            (&["--", "a"], &["a"], &["a"]),
+            (&["./src/a.test.ts"], &["--", "./src/a.test.ts"], &["src/a.test.ts"]),
+            (
+                &["a", "--", "--release", "b", "--", "--nocapture"],
+                &["--release", "b", "--", "--nocapture", "a"],
+                &["a", "b"],
+            ),
+        ] {
+            assert_eq!(wanted(line), (texts(of_cargo), texts(names)), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_with_a_manifest_is_a_project_and_other_words_are_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::write(path("room.toml"), "").unwrap();
+        assert!(names_project(&path("")) && names_project(&path("room.toml")));
+        assert!(names_project("."));
+        std::fs::create_dir(path("src")).unwrap();
+        std::fs::write(path("src/a.test.ts"), "").unwrap();
+        assert!(!names_project(&path("src")) && !names_project(&path("src/a.test.ts")));
+        for name in ["history", "group > inner", "a/b", "src/server.test.ts"] {
+            assert!(!names_project(name), "{name}");
         }
     }
 }

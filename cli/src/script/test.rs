@@ -79,83 +79,113 @@ pub(crate) async fn run(
             return Ok(false);
         }
     };
-    let engine = engine?;
-    let mut report = TestReport::default();
+    let root = &project.root;
+    let mut run =
+        TestRun { engine: engine?, settings, root, choice, report: TestReport::default() };
     for file in tests {
-        run_file(engine, &settings, &project.root, file, choice, &mut report).await?;
+        run.file(file).await?;
     }
-    if report.is_empty() && !choice.names.is_empty() {
-        let message = format!("no test has {} in its name", report::quoted(&choice.names));
-        let help = "leave the name out to run all tests; `room test` prints their names";
-        return Err(Mistake::new(Code::NoTests, message).help(help).into());
-    }
-    if report.is_empty() {
-        let message = "the files of tests declare no test";
-        let help =
-            "import { test } from \"roomkit/test\", and call test(\"name\", () => { … }) in them";
-        return Err(Mistake::new(Code::NoTests, message).help(help).into());
-    }
-    report.sum();
-    Ok(report.passed())
+    run.end()
 }
 
-/// Runs the tests of one file.
-async fn run_file(
-    engine: &TestEngine,
-    settings: &TestSettings,
-    root: &Path,
-    file: TestFile,
-    choice: &TestChoice,
-    report: &mut TestReport,
-) -> anyhow::Result<()> {
-    let TestFile { shown, bundle } = file;
-    let Bundle { source, positions, .. } = match bundle {
-        Ok(bundle) => bundle,
-        Err(errors) => {
-            report.file(&shown);
-            report.no_file(&errors);
-            return Ok(());
-        }
-    };
-    let code = (source, positions.encode());
-    let (mut instance, names) = match TestInstance::load(engine, settings, &code).await? {
-        Ok((instance, names)) => (Some(instance), names),
-        Err(why) => {
-            report.file(&shown);
-            report.no_file(&report::with_excerpt(root, &why));
-            return Ok(());
-        }
-    };
-    let wanted: Vec<_> = (0..).zip(names).filter(|(_, name)| choice.has(&shown, name)).collect();
-    if !wanted.is_empty() {
-        report.file(&shown);
-    }
-    for (index, name) in wanted {
-        let mut running = match instance.take() {
-            Some(instance) => instance,
-            // The test before broke it. That it can be loaded was seen.
-            None => match TestInstance::load(engine, settings, &code).await? {
-                Ok((instance, _)) => instance,
-                Err(why) => {
-                    report.no_file(&why);
-                    return Ok(());
-                }
-            },
+/// A run of tests.
+struct TestRun<'a> {
+    engine: &'a TestEngine,
+    settings: TestSettings,
+    root: &'a Path,
+    choice: &'a TestChoice,
+    report: TestReport,
+}
+
+/// The source of a file of tests, and its table of positions.
+type TestSource = (String, Vec<u8>);
+
+impl TestRun<'_> {
+    /// Runs the tests of one file.
+    async fn file(&mut self, TestFile { shown, bundle }: TestFile) -> anyhow::Result<()> {
+        let Bundle { source, positions, .. } = match bundle {
+            Ok(bundle) => bundle,
+            Err(errors) => {
+                self.report.file(&shown);
+                self.report.no_file(&errors);
+                return Ok(());
+            }
         };
-        let since = tokio::time::Instant::now();
-        let ended = running.test(index).await;
-        let took = since.elapsed();
-        if !matches!(ended, TestEnd::Broken(_)) {
-            instance = Some(running);
+        let code = (source, positions.encode());
+        let (instance, names) = match self.load(&code).await? {
+            Ok(loaded) => loaded,
+            Err(why) => {
+                self.report.file(&shown);
+                self.report.no_file(&report::with_excerpt(self.root, &why));
+                return Ok(());
+            }
+        };
+        let choice = self.choice;
+        let wanted: Vec<_> =
+            (0..).zip(names).filter(|(_, name)| choice.has(&shown, name)).collect();
+        if wanted.is_empty() {
+            return Ok(());
         }
-        match ended {
-            TestEnd::Passed => report.pass(&name, took),
-            TestEnd::Failed(why) | TestEnd::Broken(why) => {
-                report.fail(&name, took, &report::with_excerpt(root, &why));
+        self.report.file(&shown);
+        let mut instance = Some(instance);
+        for (index, name) in wanted {
+            let mut running = match instance.take() {
+                Some(instance) => instance,
+                // The test before broke it. That it can be loaded was seen.
+                None => match self.load(&code).await? {
+                    Ok((instance, _)) => instance,
+                    Err(why) => {
+                        self.report.no_file(&why);
+                        return Ok(());
+                    }
+                },
+            };
+            if self.test(&mut running, index, &name).await {
+                instance = Some(running);
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Runs a test. Returns whether the instance can go on.
+    async fn test(&mut self, instance: &mut TestInstance, index: u32, name: &str) -> bool {
+        let since = tokio::time::Instant::now();
+        let ended = instance.test(index).await;
+        let took = since.elapsed();
+        let goes_on = !matches!(ended, TestEnd::Broken(_));
+        match ended {
+            TestEnd::Passed => self.report.pass(name, took),
+            TestEnd::Failed(why) | TestEnd::Broken(why) => {
+                self.report.fail(name, took, &report::with_excerpt(self.root, &why));
+            }
+        }
+        goes_on
+    }
+
+    async fn load(
+        &self,
+        code: &TestSource,
+    ) -> anyhow::Result<Result<(TestInstance, Vec<String>), String>> {
+        TestInstance::load(self.engine, &self.settings, code).await
+    }
+
+    /// Prints the sum. Returns whether all passed.
+    fn end(self) -> anyhow::Result<bool> {
+        if !self.report.is_empty() {
+            self.report.sum();
+            return Ok(self.report.passed());
+        }
+        let names = &self.choice.names;
+        let mistake = if names.is_empty() {
+            let help = "import { test } from \"roomkit/test\", and call test(\"name\", () => { … }) in them";
+            Mistake::new(Code::NoTests, "the files of tests declare no test").help(help)
+        } else {
+            let message = format!("no test has {} in its name", report::quoted(names));
+            let help = "leave the name out to run all tests; `room test` prints their names";
+            Mistake::new(Code::NoTests, message).help(help)
+        };
+        Err(mistake.into())
+    }
 }
 
 /// Bundles the scripts of the parties, as for a server.
@@ -212,6 +242,17 @@ fn own(project: &Project, file: &Path) -> anyhow::Result<PathBuf> {
     let own = project.own("scripts").join("tests").join(hash);
     std::fs::create_dir_all(&own).with_context(|| format!("{} cannot be made", own.display()))?;
     Ok(own)
+}
+
+/// Installs the project's packages if they are missing, so that a watch does not see their files come.
+///
+/// # Errors
+/// A mistake: npm is missing, or fails.
+pub(crate) async fn prepare(project: &Project) -> anyhow::Result<()> {
+    if project.manifest.parties.iter().any(|party| party.script.is_some()) {
+        npm::tools(&project.root).await?;
+    }
+    Ok(())
 }
 
 /// Says which files changed.

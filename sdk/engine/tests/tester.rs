@@ -458,6 +458,23 @@ fn a_failed_assertion_shows_both_values_and_its_place() {
             .contains("TypeError: odd")
     );
     assert!(failure("assert(0 > 1, 'less');").starts_with("less\n"));
+    assert!(
+        failure("assert.deepEqual(new Response('a'), new Response('a'));").contains("not equal")
+    );
+    let looped = "const error = new Error('round'); error.cause = error; throw error;";
+    assert_eq!(failure(looped).matches("caused by").count(), 4);
+    passes(
+        "const round = { list: [new Date(5), new Map([[1, new Set(['a'])]])] };
+        round.self = round;
+        const other = { list: [new Date(5), new Map([[1, new Set(['a'])]])] };
+        other.self = other;
+        assert.deepEqual(round, other);
+        assert.notDeepEqual(new Uint8Array([1, 2]), new Uint8Array([1, 3]));
+        assert.deepEqual(new Headers({ a: 'b' }), new Headers([['A', 'b']]));
+        assert.notEqual({}, {});
+        assert.match('abc', /B/i);
+        assert.equal(assert.throws(() => { throw new RangeError('far'); }, RangeError).message, 'far');",
+    );
 }
 
 #[test]

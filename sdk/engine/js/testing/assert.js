@@ -59,14 +59,14 @@ assert.match = (text, pattern, message) => {
 };
 
 assert.throws = (run, expected, message) => {
-  let thrown;
+  let returned;
   try {
-    thrown = { error: run() };
+    returned = run();
   } catch (error) {
     return checked(error, expected, message);
   }
-  if (typeof thrown.error?.then === "function") {
-    thrown.error.then(undefined, () => {});
+  if (typeof returned?.then === "function") {
+    returned.then(undefined, () => {});
     throw new AssertionError(headed("the function returned a promise: use `await assert.rejects`", message));
   }
   throw new AssertionError(headed("nothing was thrown", message), { expected });

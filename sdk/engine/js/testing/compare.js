@@ -12,6 +12,8 @@ const AROUND = 2;
 /** The longest text that stands on the line of its label. */
 const SHORT = 100;
 
+const HIDDEN = [Request, Response, Blob, ReadableStream, WritableStream, Promise, WeakMap, WeakSet];
+
 /** Whether two values are the same in type and content. @param {any} a @param {any} b */
 export function same(a, b) {
   return alike(a, b, new Map());
@@ -31,6 +33,9 @@ function alike(a, b, met) {
   if (a instanceof Set) return a.size === b.size && [...a].every((item) => b.has(item) || hasAlike(b, item, met));
   if (a instanceof ArrayBuffer) return alike(new Uint8Array(a), new Uint8Array(b), met);
   if (a instanceof URL || a instanceof URLSearchParams) return String(a) === String(b);
+  if (a instanceof Headers || a instanceof FormData) return alike([...a], [...b], met);
+  // What they hold cannot be seen.
+  if (HIDDEN.some((type) => a instanceof type)) return false;
   const keys = Reflect.ownKeys(a);
   const others = Reflect.ownKeys(b);
   return keys.length === others.length && keys.every((key) => Object.hasOwn(b, key) && alike(a[key], b[key], met));

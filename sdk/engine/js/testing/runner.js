@@ -25,6 +25,9 @@ const NEVER =
   "the test awaits something that never settles: rooms answer at once, and their clocks stand still until room.advance(); " +
   "a request whose room waits for fetch() or another room is answered after room.fetches()[0].respond(…)";
 
+/** How many causes of an error are shown. */
+const CAUSES_MAX = 4;
+
 function declaring(what) {
   if (running !== null) throw new Error(`${what} is for the top level of the file and for describe(), not for a running test`);
 }
@@ -138,11 +141,12 @@ function failureOf({ ended, failed, error }) {
   return ended ? null : { text: NEVER, stack: "" };
 }
 
-/** @param {any} error @param {string} before */
-function told(error, before) {
+/** @param {any} error @param {string} before @param {number} [depth] */
+function told(error, before, depth = 0) {
   if (!(error instanceof Error)) return { text: `${before}a value that is not an Error was thrown: ${String(error)}`, stack: "" };
   const head = error.name === "AssertionError" ? error.message : `${error.name}: ${error.message}`;
-  const cause = error.cause === undefined ? "" : `\ncaused by: ${told(error.cause, "").text}`;
+  const isDeep = error.cause === undefined || depth === CAUSES_MAX;
+  const cause = isDeep ? "" : `\ncaused by: ${told(error.cause, "", depth + 1).text}`;
   return { text: before + head + cause, stack: typeof error.stack === "string" ? error.stack : "" };
 }
 

@@ -50,6 +50,11 @@ fn with<T: Default>(call: impl FnOnce(&mut Running) -> T) -> T {
     RUNNING.with_borrow_mut(|running| running.as_mut().map(call).unwrap_or_default())
 }
 
+#[expect(clippy::disallowed_methods, reason = "the time that code takes, and not that of a room")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// Whose code a heap runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whose {
@@ -74,8 +79,7 @@ pub(crate) fn guard(runtime: &Runtime, whose: Whose) {
 
 fn is_over(whose: Whose) -> bool {
     with(|running| {
-        let now = Instant::now();
-        let past = |until: Option<Instant>| until.is_some_and(|until| now >= until);
+        let past = |until: Option<Instant>| until.is_some_and(|until| now() >= until);
         let (test, turn) = (past(running.test_until), past(running.turn_until));
         let over = test || (turn && whose == Whose::Room);
         running.turn_ended |= over && whose == Whose::Room;
@@ -87,7 +91,7 @@ fn is_over(whose: Whose) -> bool {
 /// Runs a test, or a file's declarations. Returns whether its deadline ended it, besides.
 pub(super) fn test<T>(run: impl FnOnce() -> T) -> (T, bool) {
     with(|running| {
-        running.test_until = Some(Instant::now() + running.bounds.test);
+        running.test_until = Some(now() + running.bounds.test);
         running.test_ended = false;
     });
     let value = run();
@@ -108,7 +112,7 @@ pub(super) fn test_text(what: &str) -> String {
 pub(super) fn turn<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     let outer = with(|running| {
         running.turn_ended = false;
-        running.turn_until.replace(Instant::now() + running.bounds.turn)
+        running.turn_until.replace(now() + running.bounds.turn)
     });
     let ended = run();
     let (over, turn_ms) = with(|running| {
