@@ -237,7 +237,7 @@ pub(crate) struct TestArgs {
     /// The longest that a test of scripts runs, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) timeout: u32,
-    /// Arguments for `cargo test`; those that are not options are NAMEs
+    /// Arguments for `cargo test`; those before its first option are NAMEs, too
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) rest: Vec<String>,
 }
