@@ -6,9 +6,7 @@
 use include_dir::{Dir, include_dir};
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::Declared;
-use rquickjs::{Context, Ctx, Module, Result, Runtime, WriteOptions};
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use rquickjs::{Ctx, Module, Result};
 
 use crate::native::Native;
 use crate::values::type_error;
@@ -142,52 +140,10 @@ impl Loader for Library {
             return Module::declare_def::<crate::testing::Tested, _>(ctx.clone(), name);
         }
         match name.strip_prefix(OWN).and_then(library) {
-            Some(source) => {
-                let code = compiled(name, source)?;
-                #[expect(unsafe_code, reason = "QuickJS cannot check that bytecode is its own")]
-                // SAFETY: this engine wrote it, and it is never freed.
-                unsafe {
-                    Module::load(ctx.clone(), code)
-                }
-            }
+            Some(source) => Module::declare(ctx.clone(), name, source),
             None => Err(type_error(ctx, &refusal(name))),
         }
     }
-}
-
-/// Reads empty modules: what a module imports does not matter while it is compiled.
-struct Nothing;
-
-impl Loader for Nothing {
-    fn load<'js>(
-        &mut self,
-        ctx: &Ctx<'js>,
-        name: &str,
-        _: Option<ImportAttributes<'js>>,
-    ) -> Result<Module<'js, Declared>> {
-        Module::declare(ctx.clone(), name, "")
-    }
-}
-
-/// Returns a module of the library as bytecode without its source. A heap refers to bytecode where it is, so what is left
-/// of a module in the heap are its objects, closer to each other: a room that touches them has fewer pages of its own.
-fn compiled(name: &str, source: &[u8]) -> Result<&'static [u8]> {
-    static COMPILED: Mutex<BTreeMap<String, &'static [u8]>> = Mutex::new(BTreeMap::new());
-    let mut all = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(code) = all.get(name) {
-        return Ok(code);
-    }
-    // In a heap of its own, whose garbage is gone before the module is loaded.
-    let runtime = Runtime::new()?;
-    runtime.set_loader(Names, Nothing);
-    let context = Context::full(&runtime)?;
-    let code = context.with(|ctx| {
-        let module = Module::declare(ctx, name, source)?;
-        module.write(WriteOptions { strip_source: true, ..WriteOptions::default() })
-    })?;
-    let code: &'static [u8] = code.leak();
-    all.insert(name.to_owned(), code);
-    Ok(code)
 }
 
 #[cfg(test)]
