@@ -78,6 +78,32 @@ pub(super) async fn make(
     file: &Path,
     own: &Path,
 ) -> anyhow::Result<Result<Bundle, String>> {
+    call(tools, root, file, own, &[]).await
+}
+
+/// Bundles a file of tests, as [`make`] does.
+///
+/// # Errors
+/// As there.
+///
+/// # Cancel safety
+/// As there.
+pub(super) async fn make_tests(
+    tools: &NpmTools,
+    root: &Path,
+    file: &Path,
+    own: &Path,
+) -> anyhow::Result<Result<Bundle, String>> {
+    call(tools, root, file, own, &["--external:roomkit/test"]).await
+}
+
+async fn call(
+    tools: &NpmTools,
+    root: &Path,
+    file: &Path,
+    own: &Path,
+    further: &[&str],
+) -> anyhow::Result<Result<Bundle, String>> {
     let (out, meta) = (own.join("bundle.js"), own.join("bundle.json"));
     let mut command = Command::new(&tools.esbuild);
     command.arg(file).current_dir(root);
@@ -87,6 +113,7 @@ pub(super) async fn make(
         "--log-level=warning",
         "--color=true",
     ]);
+    command.args(further);
     command
         .arg(format!("--outfile={}", out.display()))
         .arg(format!("--metafile={}", meta.display()));
