@@ -36,8 +36,10 @@ declare var console: Console;
  * Calls a function once, in a turn of its own, when so many milliseconds are over. It lives as long as the room is in
  * memory: for what must happen there are alarms and `schedule`.
  */
+declare function setTimeout(callback: (...args: any[]) => void, delay?: number): number;
 declare function setTimeout<A extends unknown[]>(callback: (...args: A) => void, delay?: number, ...args: A): number;
 /** As `setTimeout`, again and again; at most every 10 ms. */
+declare function setInterval(callback: (...args: any[]) => void, delay?: number): number;
 declare function setInterval<A extends unknown[]>(callback: (...args: A) => void, delay?: number, ...args: A): number;
 declare function clearTimeout(id: number | undefined): void;
 declare function clearInterval(id: number | undefined): void;

@@ -33,6 +33,8 @@ export type ConnectionState<TState> = Immutable<TState> | null;
 
 /** Makes the next state of a connection of the one before. */
 export type ConnectionSetStateFunction<TState> = (before: ConnectionState<TState>) => TState | null;
+/** PartyServer's name of it. */
+export type ConnectionSetStateFn<TState> = ConnectionSetStateFunction<TState>;
 
 /** What is known of a client when it connects. */
 export interface ConnectionContext {
@@ -344,6 +346,7 @@ export interface FetchLobby<Env = Record<string, any>> {
   readonly env: Env;
   /** The parties of the project by name. */
   readonly parties: Record<string, PartyNamespace>;
+  readonly analytics: { writeDataPoint(...args: unknown[]): void };
 }
 
 /** What a hook before a room knows. */
@@ -353,7 +356,7 @@ export interface Lobby<Env = Record<string, any>> extends FetchLobby<Env> {
   /** The room's name. */
   readonly name: string;
   readonly party: string;
-  /** The party's name. */
+  /** The name of the exported class that is the party, or the party's name if the class is the default export. */
   readonly className: string;
 }
 
@@ -461,8 +464,12 @@ export class Server<Env = Record<string, any>, Props = Record<string, unknown>> 
   /** Without it requests are answered with 404. An error with a numeric `code` (400 to 599) chooses the status. */
   onRequest(request: Request): Later<Response>;
   onAlarm(): Later<void>;
-  /** Here for PartyServer's sake: an error fails the turn, and is logged. */
+  /** Learns of a failure of `sql`, which is thrown all the same. Errors of handlers fail their turn, and are logged. */
   onException(error: unknown): unknown;
+  /** Every request to the room comes here. Who overrides it calls `super.fetch(request)`, which calls `onRequest`. */
+  fetch(request: Request): Later<Response>;
+  /** The alarm comes here. Who overrides it calls `super.alarm()`, which calls `onAlarm`. */
+  alarm(): Later<void>;
 
   /** A timer of `schedule` is due. It is delivered at least once. */
   onTimer?(timer: Timer): Later<void>;
@@ -483,7 +490,7 @@ export class Server<Env = Record<string, any>, Props = Record<string, unknown>> 
   getConnection<TState = unknown>(id: string): Connection<TState> | undefined;
   /** The open connections, or those with a tag, in the order in which they joined. */
   getConnections<TState = unknown>(tag?: string): IterableIterator<Connection<TState>>;
-  /** Does nothing: a room has its name from the start. */
+  /** Nothing is to be set: a room has its name from the start. It throws if the name is another one. */
   setName(name: string): Promise<void>;
   /** Not there: it throws an error that says what to use. */
   sql(...args: unknown[]): never;
@@ -499,10 +506,32 @@ export function getServerByName<T = unknown>(
   options?: Record<string, unknown>,
 ): Promise<RoomStub<T>>;
 
+/** Accepted, and without meaning: the server finds its rooms by itself. */
+export interface RoutingRetryOptions {
+  maxAttempts?: number;
+  baseDelayMs?: number;
+  maxDelayMs?: number;
+  onRetry?(event: RoutingRetryEvent): void | Promise<void>;
+}
+
+/** What `onRetry` would get. */
+export interface RoutingRetryEvent {
+  error: unknown;
+  attempt: number;
+  maxAttempts: number;
+  delayMs: number;
+  name: string;
+  className?: string;
+}
+
 export interface PartyServerOptions {
   /** The first part of the path. Default `parties`. */
   prefix?: string;
   cors?: boolean | HeadersInit;
+  /** These three are accepted, and without meaning: rooms run where the server runs. */
+  jurisdiction?: string;
+  locationHint?: string;
+  routingRetry?: false | RoutingRetryOptions;
   onBeforeConnect?(request: Request, lobby: Omit<Lobby, keyof FetchLobby>): Later<Response | Request | void>;
   onBeforeRequest?(request: Request, lobby: Omit<Lobby, keyof FetchLobby>): Later<Response | Request | void>;
 }

@@ -14,9 +14,11 @@ use std::process::Stdio;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
-/// The modules that the engine has.
-const OF_THE_ENGINE: [&str; 5] =
-    ["roomkit/server", "partyserver", "partykit/server", "cloudflare:workers", "room:*"];
+/// What decides what is in a bundle, a flag a line. The tests of packages bundle with the same.
+///
+/// `browser` is among the conditions, as it is for workers elsewhere: many a package has a build for Node, one for browsers,
+/// and none for workers.
+const FLAGS: &str = include_str!("esbuild.flags");
 
 /// The bytes of errors that are kept.
 const ERRORS_BYTES_MAX: u64 = 64 * 1024;
@@ -105,26 +107,13 @@ async fn call(
     let (out, meta) = (own.join("bundle.js"), own.join("bundle.json"));
     let mut command = Command::new(&tools.esbuild);
     command.arg(file).current_dir(root);
-    command.args([
-        "--bundle",
-        "--format=esm",
-        "--platform=neutral",
-        "--target=es2023",
-        "--charset=utf8",
-    ]);
-    command.args([
-        "--main-fields=module,main",
-        "--conditions=workerd,worker",
-        "--legal-comments=none",
-    ]);
-    command.args([
+    command.args(FLAGS.lines()).args([
         "--sourcemap=external",
         "--sources-content=false",
         "--log-level=warning",
         "--color=true",
     ]);
-    command.arg("--define:process.env.NODE_ENV=\"production\"");
-    command.args(OF_THE_ENGINE.map(|name| format!("--external:{name}"))).args(further);
+    command.args(further);
     command
         .arg(format!("--outfile={}", out.display()))
         .arg(format!("--metafile={}", meta.display()));

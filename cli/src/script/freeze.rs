@@ -39,6 +39,9 @@ const TIME_MAX: Duration = Duration::from_secs(10);
 /// The most memory that it uses, in bytes.
 const MEMORY_BYTES_MAX: usize = 256 << 20;
 
+/// The stack of the engine, as a room has it.
+const STACK_BYTES_MAX: usize = 3 << 20;
+
 /// The engine, ready to evaluate scripts.
 struct Freezer {
     engine: Engine,
@@ -139,6 +142,7 @@ impl Freezer {
     fn new(bytes: &'static [u8]) -> wasmtime::Result<Self> {
         let mut config = Config::new();
         config.epoch_interruption(true);
+        config.max_wasm_stack(STACK_BYTES_MAX).async_stack_size(2 * STACK_BYTES_MAX);
         // Without a cache it is compiled at each start, which takes seconds and harms nothing.
         if let Ok(cache) = Cache::new(CacheConfig::new()) {
             config.cache(Some(cache));
@@ -266,6 +270,7 @@ fn why(error: &wasmtime::Error) -> String {
         Some(Trap::Interrupt) => {
             format!("the top level of the script ran for longer than {} s", TIME_MAX.as_secs())
         }
+        Some(Trap::StackOverflow) => "the top level of the script recurses too deep".to_owned(),
         _ => format!("the top level of the script broke the engine: {error:#}"),
     }
 }

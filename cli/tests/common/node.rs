@@ -17,8 +17,7 @@ const FILE_MAX: Duration = Duration::from_secs(600);
 
 /// Runs one file of tests against a project. Panics with all it printed if one of them fails.
 pub(crate) fn run(file: &str, project: &Project, env: &[(&str, &str)]) {
-    static PACKAGES: OnceLock<()> = OnceLock::new();
-    PACKAGES.get_or_init(install);
+    install();
     let mut command = Command::new("node");
     command
         .args(["--test-reporter=spec", "--test-force-exit", file])
@@ -38,17 +37,21 @@ fn tests() -> PathBuf {
 }
 
 /// Installs the packages of the lock file, unless it was done already.
-fn install() {
-    let lock = std::fs::read(tests().join("package-lock.json")).expect("the lock file is there");
-    let stamp = tests().join("node_modules/.installed");
-    if std::fs::read(&stamp).is_ok_and(|installed| installed == lock) {
-        return;
-    }
-    let mut command = Command::new("npm");
-    command.args(["ci", "--no-audit", "--no-fund"]).current_dir(tests()).process_group(0);
-    let (ok, output) = finish(command);
-    assert!(ok, "`npm ci` in tests/ fails\n\n{output}");
-    std::fs::write(stamp, lock).expect("the folder was just made");
+pub(crate) fn install() {
+    static PACKAGES: OnceLock<()> = OnceLock::new();
+    PACKAGES.get_or_init(|| {
+        let lock =
+            std::fs::read(tests().join("package-lock.json")).expect("the lock file is there");
+        let stamp = tests().join("node_modules/.installed");
+        if std::fs::read(&stamp).is_ok_and(|installed| installed == lock) {
+            return;
+        }
+        let mut command = Command::new("npm");
+        command.args(["ci", "--no-audit", "--no-fund"]).current_dir(tests()).process_group(0);
+        let (ok, output) = finish(command);
+        assert!(ok, "`npm ci` in tests/ fails\n\n{output}");
+        std::fs::write(stamp, lock).expect("the folder was just made");
+    });
 }
 
 /// Runs a command to its end, and returns whether it succeeded, and its output.

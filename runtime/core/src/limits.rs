@@ -162,7 +162,7 @@ limits! {
     turn_wall_ms_max: "ms" = 10_000, "Time a callback may take, sleeping included", "the turn is dropped and the instance discarded";
     tick_ms: "ms" = 10, "Time after which a busy guest yields its thread; the process has one value for all projects", "other rooms run";
     memory_bytes_max: "bytes" = 64 * MIB, "Linear memory of an instance, at most 128 MiB", "the allocation fails, and most guests then trap";
-    stack_bytes_max: "bytes" = 512 * KIB, "Stack of an instance; the process has one size for all projects", "the turn is dropped and the instance discarded";
+    stack_bytes_max: "bytes" = 3 * MIB, "Stack of an instance; the process has one size for all projects", "the turn is dropped and the instance discarded";
     turn_sends_max: "messages" = 10_000, "Messages, broadcasts, closes, and writes to streams of one turn", "the send is refused";
     turn_send_bytes_max: "bytes" = 32 * MIB, "Bytes sent by one turn, a broadcast counted once", "the send is refused";
     turn_writes_max: "writes" = 10_000, "Keys written by one turn, or requested in one call", "the call is refused";

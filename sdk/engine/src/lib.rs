@@ -18,6 +18,7 @@ mod script;
 mod stack;
 #[cfg(any(feature = "testing", not(target_family = "wasm")))]
 pub mod testing;
+mod thrown;
 mod values;
 
 pub use engine::check;

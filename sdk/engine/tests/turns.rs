@@ -241,8 +241,103 @@ fn a_script_that_cannot_become_a_room_is_refused_with_its_reason() {
         ("export const room = 1;", "export"),
         ("crypto.randomUUID(); export default class {}", "top level"),
         ("throw new Error('at the top'); export default class {}", "at the top"),
+        (
+            "Promise.reject(new Error('loose')); export default class {}",
+            "loose\n    at <anonymous> (script.js:1",
+        ),
+        ("fetch('https://example.com/'); export default class {}", "while the module is evaluated"),
     ] {
         let said = refusal(source);
         assert!(said.contains(part), "{source}: {said}");
     }
+}
+
+#[test]
+fn a_date_is_that_of_the_rooms_clock_and_0_at_the_top_level() {
+    let head =
+        "import { Server } from 'partyserver';\nconst top = [Date.now(), new Date().getTime()];\n";
+    let class = "export default class Tested extends Server {
+        onMessage(connection) { connection.send(JSON.stringify([...top, Date.now(), +new Date()])); }
+    }";
+    Script::new(format!("{head}{class}")).run_as("main");
+    let room = TestRoom::<ScriptRoom>::new("tested");
+    let ada = room.connect("ada");
+    room.advance(Duration::from_secs(3_600));
+    ada.send_text("go");
+    let now = room.now().as_millis();
+    assert_eq!(texts(&ada), [format!("[0,0,{now},{now}]")]);
+}
+
+#[test]
+fn whatever_a_handler_throws_is_named_in_the_log_and_breaks_its_turn_alone() {
+    let room = room(
+        "onMessage(connection, message) {
+            if (message === 'hello') return connection.send('hello');
+            throw {
+                null: null,
+                undefined: undefined,
+                text: 'a text',
+                number: -0.5,
+                object: { code: 5, text: 'why' },
+                long: ['x'.repeat(1_000)],
+                symbol: Symbol('s'),
+                function: () => {},
+                circle: (() => { const circle = {}; circle.circle = circle; return circle; })(),
+                proxy: new Proxy({}, { get() { throw new Error('a trap'); }, getPrototypeOf() { throw new Error('a trap'); } }),
+                getter: Object.defineProperties(new TypeError('unread'), {
+                    message: { get() { throw new Error('a getter'); } },
+                    stack: { get() { throw new Error('a getter'); } },
+                }),
+                empty: new RangeError(),
+            }[message];
+        }",
+    );
+    let ada = room.connect("ada");
+    let value = |text: &str| format!("the script threw {text}, which is not an Error");
+    for (message, error) in [
+        ("null", value("null")),
+        ("undefined", value("undefined")),
+        ("text", value("\"a text\"")),
+        ("number", value("-0.5")),
+        ("object", value(r#"{"code":5,"text":"why"}"#)),
+        ("symbol", value("a symbol")),
+        ("function", value("a function")),
+        ("circle", value("an object that cannot be read")),
+        ("proxy", value("an object that cannot be read")),
+        ("getter", "TypeError: its message cannot be read".to_owned()),
+        ("empty", "RangeError\n".to_owned()),
+    ] {
+        ada.send_text(message);
+        let said = room.last_error().expect("the turn failed");
+        assert!(said.starts_with(&error), "{message}: {said}");
+        ada.send_text("hello");
+        assert_eq!(texts(&ada), ["hello"], "{message}");
+    }
+    ada.send_text("long");
+    assert!(room.last_error().is_some_and(|error| error.len() < 300 && error.contains("xxx…")));
+}
+
+#[test]
+fn a_stream_that_fails_after_its_head_ends_and_its_error_is_in_the_log() {
+    let room = room(
+        "onRequest() {
+            let at = 0;
+            return new Response(new ReadableStream({
+                async pull(controller) {
+                    at += 1;
+                    await new Promise((resolve) => setTimeout(resolve, 50));
+                    if (at === 2) throw new Error('the source dried up');
+                    controller.enqueue(new TextEncoder().encode('first '));
+                },
+            }));
+        }",
+    );
+    let answer = room.begin(Request::get("/"));
+    room.advance(Duration::from_millis(60));
+    assert_eq!((answer.status(), answer.take_text()), (Some(200), "first ".to_owned()));
+    assert!(!answer.is_complete());
+    room.advance(Duration::from_millis(60));
+    assert!(answer.is_complete());
+    let logged = |text: &str| room.logs().iter().any(|line| line.message.contains(text));
+    assert!(logged("the stream of a response failed: Error: the source dried up"));
 }

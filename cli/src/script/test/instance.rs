@@ -24,7 +24,7 @@ use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiVie
 const MEMORY_BYTES_MAX: usize = 1 << 30;
 
 /// The stack of an instance: a room runs within a call of the test, and each heap has the stack of a server's room.
-const STACK_BYTES: usize = 4 << 20;
+const STACK_BYTES: usize = 6 << 20;
 
 /// How long after its deadline a test is still left to the engine's own interrupts.
 const GRACE: Duration = Duration::from_secs(3);

@@ -93,7 +93,11 @@ class ServerAdapter extends Adapter {
   }
 
   request(request) {
-    return this.it.onRequest(request);
+    return this.it.fetch(request);
+  }
+
+  alarm() {
+    return this.it.alarm();
   }
 }
 
@@ -130,7 +134,9 @@ class ObjectAdapter extends PartyKitAdapter {
   start() {}
 
   connect(connection, context) {
-    return this.has("onConnect") ? this.it.onConnect(connection, this.room, context) : undefined;
+    if (this.has("onConnect")) return this.it.onConnect(connection, this.room, context);
+    if (!this.has("onMessage")) connection.close(1011, "No onConnect or onMessage handler");
+    return undefined;
   }
 
   message(connection, message) {

@@ -42,7 +42,6 @@ export class Connection {
   #ready = OPEN;
   /** @type {Map<string, {listener: any, once: boolean}[]> | null} */
   #listeners = null;
-  #onmessage = null;
 
   static {
     inner = {
@@ -284,7 +283,7 @@ export function all(tag) {
   if (missing > 4) for (const record of native.connections(tag)) adopt(record);
   const found = [];
   for (const id of ids) {
-    const connection = connectionOf(id);
+    const connection = openConnection(id);
     if (connection !== undefined) found.push(connection);
   }
   return found;

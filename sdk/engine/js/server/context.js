@@ -5,11 +5,12 @@
 
 import * as native from "room:native";
 import { decode, encode } from "./codec.js";
-import { all, Connection, outgoing } from "./connection.js";
+import { all } from "./connection.js";
 import { describe, RoomError } from "./errors.js";
 import { call, Party, RoomId, rooms } from "./outcalls.js";
 import { Storage, timeOf } from "./storage.js";
 import { block } from "./gate.js";
+import { kebab } from "./names.js";
 
 /** The classes of the module that can be parties, by the names of their exports. @type {string[]} */
 let bindings = [];
@@ -20,6 +21,11 @@ let environment = null;
 export function bind(names) {
   bindings = names;
   environment = null;
+}
+
+/** The name of the exported class that is a party, or the party's name if no export has it. @param {string} party */
+export function classOf(party) {
+  return bindings.find((name) => kebab(name) === party) ?? party;
 }
 
 /** The variables of the project, and its exported classes as parties. */
@@ -159,9 +165,4 @@ export function extend(kind, members) {
       ]),
     ),
   );
-}
-
-/** Sends a message to all connections; one that cannot be sent to is closed. @param {any} message @param {string[]} [without] */
-export function broadcast(message, without = []) {
-  native.broadcast(outgoing(message), undefined, without);
 }

@@ -9,18 +9,13 @@
 //   of the turn that can be undone alone. Otherwise it returns what the event returns.
 
 import * as events from "./events.js";
-import { handles } from "./hooks.js";
 import { choose } from "./load.js";
 import { Handler } from "./handler.js";
 import * as turns from "./turns.js";
 
-/** @type {import("./load.js").Target | null} */
-let target = null;
-
 /** Chooses the room among the exports of the author's module. @param {any} namespace @param {string} [name] */
 function load(namespace, name) {
-  target = choose(namespace, name);
-  events.use(target);
+  events.use(choose(namespace, name));
 }
 
 /** @param {string} kind What the event has beside it depends on its kind. @returns {boolean} */
@@ -39,6 +34,5 @@ export default {
   enter,
   leave: turns.leave,
   rejected: turns.rejected,
-  /** Whether the module has something to say to the event of a hook. @param {string} kind */
-  handles: (kind) => target !== null && handles(target, kind),
+  evaluated: turns.evaluated,
 };

@@ -3,7 +3,8 @@
 // Owns the verdicts. Invariant: a hook that is not there forwards, or leaves the URL to the host. Hooks run in a heap
 // without a room, where only `fetch` is waited for. It does not know turns.
 
-import { currentEnv, hookContext, waitUntil } from "./context.js";
+import { NO_ANALYTICS, withAbsent } from "./absent.js";
+import { classOf, currentEnv, hookContext, waitUntil } from "./context.js";
 import { cutToBytes, describe, messageOf, RoomError } from "./errors.js";
 import { fromRequest, isRequest, isResponse, textResponse, toRequest, wholeResponse as whole } from "./http.js";
 import * as native from "room:native";
@@ -15,15 +16,6 @@ import * as route from "./route.js";
 const REFUSED_CODE = 4401;
 
 /** @typedef {{forward: any} | {respond: any} | {refuse: {code: number, reason: string}}} Verdict */
-
-/**
- * Whether the module has a hook, so that the host may do without the call.
- * @param {import("./load.js").Target} target @param {string} kind
- */
-export function handles(target, kind) {
-  const names = NAMES[kind];
-  return names !== undefined && (hookOf(target, names) !== null || typeof target.worker?.fetch === "function");
-}
 
 /** @type {Record<string, string[]>} */
 const NAMES = {
@@ -39,10 +31,12 @@ function hookOf(target, names) {
   return null;
 }
 
+const NO_LOBBY = withAbsent({}, "lobby");
+
 /** What a hook knows about its project, and its room if there is one. @param {{party: string, room: string}} [to] */
 export function lobbyOf(to) {
-  const room = to === undefined ? {} : { id: to.room, name: to.room, party: to.party, className: to.party };
-  return { ...room, env: currentEnv(), parties };
+  const room = to === undefined ? {} : { id: to.room, name: to.room, party: to.party, className: classOf(to.party) };
+  return { __proto__: NO_LOBBY, ...room, env: currentEnv(), parties, analytics: NO_ANALYTICS };
 }
 
 /**
@@ -64,12 +58,17 @@ async function ownHook(hook, kind, record, to) {
   try {
     answer = await hook(request, lobbyOf(to), hookContext);
   } catch (error) {
-    native.log("warn", `${NAMES[kind][0]} refused: ${describe(error)}`, { room: `${to.party}/${to.room}` });
-    const text = messageOf(error);
-    if (kind === "beforeRequest") return { respond: textResponse(401, text) };
-    return { refuse: { code: REFUSED_CODE, reason: cutToBytes(text) } };
+    return refusedBy(error, NAMES[kind][0], kind, to);
   }
   return verdictOf(answer, request, record, NAMES[kind][0]);
+}
+
+/** A hook that throws refuses: nobody gets past it. @returns {Verdict} */
+function refusedBy(error, who, kind, to) {
+  native.log("warn", `${who} refused: ${describe(error)}`, { room: `${to.party}/${to.room}` });
+  const text = messageOf(error);
+  if (kind === "beforeRequest") return { respond: textResponse(401, text) };
+  return { refuse: { code: REFUSED_CODE, reason: cutToBytes(text) } };
 }
 
 /** @returns {Promise<Verdict>} */
@@ -96,7 +95,12 @@ function refusal(refuse) {
 async function workerHook(worker, kind, record, to) {
   route.enter({ kind: kind === "beforeConnect" ? "connect" : "request", ...to });
   const request = toRequest(record);
-  const answer = await worker.fetch(request, currentEnv(), hookContext);
+  let answer;
+  try {
+    answer = await worker.fetch(request, currentEnv(), hookContext);
+  } catch (error) {
+    return refusedBy(error, "fetch", kind, to);
+  }
   const forward = route.forwarded(answer);
   if (forward !== null) return { forward: await changed(forward.request, request, record) };
   return verdictOf(answer, request, record, "fetch");

@@ -12,11 +12,11 @@ import { Server } from "./partyserver.js";
  * @typedef {{kind: "server" | "durable" | "partykit" | "object", it: any, worker: any}} Target
  */
 
+/** What tells an object of handlers from a worker. `onError` does not: web frameworks have a method of this name. */
 const HANDLERS = [
   "onConnect",
   "onMessage",
   "onClose",
-  "onError",
   "onRequest",
   "onAlarm",
   "onBeforeConnect",

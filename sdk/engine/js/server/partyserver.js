@@ -9,6 +9,7 @@ import { all, broadcast, openConnection } from "./connection.js";
 import { extend, extras } from "./context.js";
 import { RoomError } from "./errors.js";
 import { Party, stub } from "./outcalls.js";
+import { noProps } from "./route.js";
 
 export { Connection } from "./connection.js";
 export { WebSocketRequestResponsePair } from "./context.js";
@@ -28,13 +29,28 @@ export class Server extends DurableObject {
     return native.party();
   }
 
-  /** SQL is not there: this says what to use. @returns {never} */
+  /** SQL is not there: this says what to use. As any failure of SQL, it is told to `onException`. @returns {never} */
   sql() {
-    throw new RoomError("no-sql", "rooms have no SQL: keep values in this.ctx.storage (get, put, list with a prefix)");
+    const error = new RoomError("no-sql", "rooms have no SQL: keep values in this.ctx.storage (get, put, list with a prefix)");
+    this.onException(error);
+    throw error;
   }
 
-  /** Does nothing: a room has its name from the start. */
-  async setName() {}
+  /** A room has its name from the start: nothing is to be set. @param {string} name @param {any} [props] */
+  async setName(name, props) {
+    if (name !== this.name) throw new RoomError("named", `this room is called "${this.name}", and cannot be named "${name}"`);
+    if (props !== undefined) throw noProps("setName()", "keep it in this.ctx.storage");
+  }
+
+  /** Every request to the room comes here. Who overrides it calls `super.fetch(request)`. @param {Request} request */
+  fetch(request) {
+    return this.onRequest(request);
+  }
+
+  /** The room's alarm comes here. */
+  alarm() {
+    return this.onAlarm();
+  }
 
   /** @param {any} message @param {string[]} [without] */
   broadcast(message, without) {
@@ -76,10 +92,8 @@ export class Server extends DurableObject {
 
   onAlarm() {}
 
-  /** @param {unknown} error @returns {unknown} */
-  onException(error) {
-    throw error;
-  }
+  /** Learns of a failure of `sql`, which is thrown all the same. @param {unknown} _error */
+  onException(_error) {}
 }
 
 extend(Server, extras);
@@ -88,7 +102,8 @@ extend(Server, extras);
  * Returns a stub of a room: `fetch` and the public methods of its class.
  * @param {Party | string} party What `env` has for a class, or the party's name. @param {string} name
  */
-export async function getServerByName(party, name, _options) {
+export async function getServerByName(party, name, options) {
+  if (options?.props !== undefined) throw noProps("getServerByName()", "call a method of the room with them");
   if (party instanceof Party) return party.get(name);
   if (typeof party === "string") return stub(party, name);
   throw new TypeError(

@@ -3,9 +3,9 @@
 // Owns `Party.Room`. Invariant: its members are those of PartyKit, and `extras`. It does not know handlers.
 
 import * as native from "room:native";
+import { NO_ANALYTICS, withAbsent } from "./absent.js";
 import { all, broadcast, openConnection } from "./connection.js";
 import { currentEnv, extend, extras } from "./context.js";
-import { RoomError } from "./errors.js";
 import { parties } from "./outcalls.js";
 
 /** What a room says about other parts of its project. */
@@ -13,28 +13,9 @@ export class RoomContext {
   get parties() {
     return parties;
   }
-
-  get assets() {
-    return absent("assets", "static files are served without the room: put them into the directory of the manifest");
-  }
-
-  get ai() {
-    return absent("ai", "use fetch() with the URL of a model's server");
-  }
-
-  get vectorize() {
-    return absent("vectorize", "use fetch() with the URL of a database");
-  }
-
-  get bindings() {
-    return absent("bindings", "use room.storage, or fetch() with the URL of a store");
-  }
 }
 
-/** @param {string} name @param {string} instead @returns {never} */
-function absent(name, instead) {
-  throw new RoomError("absent", `room.context.${name} does not exist here: ${instead}`);
-}
+withAbsent(RoomContext.prototype, "room.context");
 
 export class Room {
   #state;
@@ -84,7 +65,7 @@ export class Room {
   }
 
   get analytics() {
-    return { writeDataPoint() {} };
+    return NO_ANALYTICS;
   }
 
   /** @template T @param {() => Promise<T>} work @returns {Promise<T>} */

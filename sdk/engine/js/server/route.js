@@ -5,6 +5,8 @@
 // mark's headers reaches the client. It does not know how the host routes.
 
 import * as native from "room:native";
+import { classOf } from "./context.js";
+import { RoomError } from "./errors.js";
 import { kebab } from "./names.js";
 
 /**
@@ -38,6 +40,11 @@ export function forwarded(response) {
   return response.headers.has(MARK) ? forward : null;
 }
 
+/** What is thrown for the props of a room, which nobody would get. @param {string} who @param {string} instead */
+export function noProps(who, instead) {
+  return new RoomError("no-props", `${who} cannot give props to onStart(): a room starts by itself, before a request reaches it; ${instead}`);
+}
+
 /** Tells a copy of the mark from another empty response. */
 const MARK = "x-room-forward";
 
@@ -54,7 +61,8 @@ const CORS = {
  * @returns {Promise<Response | null>}
  */
 export async function routePartykitRequest(request, _env, options) {
-  const { prefix = "parties", cors } = options ?? {};
+  const { prefix = "parties", cors, props } = options ?? {};
+  if (props !== undefined) throw noProps("routePartykitRequest()", "set a header of the request in onBeforeConnect");
   const parts = new URL(request.url).pathname.split("/").filter((part) => part !== "");
   const prefixes = prefix.split("/").filter((/** @type {string} */ part) => part !== "");
   const inRoom = hook?.kind === "connect" || hook?.kind === "request";
@@ -93,7 +101,7 @@ export function forwardTo(party, room, request) {
 /** @param {any} before @param {Request} request @param {string} party @param {string} room @returns {Promise<Request | Response>} */
 async function ask(before, request, party, room) {
   if (typeof before !== "function") return request;
-  const answer = await before(request, { party, className: party, name: room, id: room });
+  const answer = await before(request, { party, className: classOf(party), name: room, id: room });
   return answer instanceof Response || answer instanceof Request ? answer : request;
 }
 

@@ -230,6 +230,12 @@ export function rejected(promise, reason, handled) {
   calm = false;
 }
 
+/** The module is evaluated: throws the first rejection of its top level that nobody handles. */
+export function evaluated() {
+  const reasons = taken();
+  if (reasons.length > 0) throw reasons[0];
+}
+
 /** @returns {unknown[]} */
 function taken() {
   if (rejections.size === 0) return [];

@@ -1,7 +1,7 @@
 // What a project decides outside of its rooms.
 
 import { equal, rejects, test } from "room:test";
-import { before, fetched, handles, socket } from "room:server/hooks.js";
+import { before, fetched, socket } from "room:server/hooks.js";
 import { choose } from "room:server/load.js";
 import { routePartykitRequest, Server } from "room:server/partyserver.js";
 
@@ -18,8 +18,6 @@ const kit = (statics) => choose({ default: Object.assign(class { onMessage() {} 
 test("without a hook everything goes on", () => {
   const request = record("http://h/parties/chat/lobby");
   equal(before(kit({}), "beforeConnect", request, to), { forward: request });
-  equal(handles(kit({}), "beforeConnect"), false);
-  equal(handles(kit({ onBeforeConnect() {} }), "beforeConnect"), true);
   equal(fetched(kit({}), request), null);
   equal(socket(kit({}), request), null);
 });

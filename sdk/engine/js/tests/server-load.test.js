@@ -53,3 +53,9 @@ test("names of parties are in kebab-case", () => {
     equal(kebab(name), expected);
   }
 });
+
+test("an app of a web framework is a worker, whatever its methods are called", () => {
+  const app = { fetch() {}, onError() {}, notFound() {}, request() {} };
+  equal(kind({ default: app, Chat }), ["server", Chat]);
+  equal(choose({ default: app, Chat }).worker === app, true);
+});

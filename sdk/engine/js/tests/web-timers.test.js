@@ -126,3 +126,12 @@ test("a signal's time is over", async () => {
   await jobs();
   equal(nextDue(), null);
 });
+
+test("a date is that of the room's clock", () => {
+  const [before, date, after] = [performance.now(), new Date(), Date.now()];
+  equal([before <= date.getTime(), date.getTime() <= after, Date() === String(new Date(Date.now()))], [true, true, true]);
+  equal([new Date(5).getTime(), new Date(2020, 0).getFullYear(), Date.UTC(1970, 0), Date.parse("1970-01-01")], [5, 2020, 0, 0]);
+  class Day extends Date {}
+  equal([new Day() instanceof Day, new Day(7).getTime(), new Date().constructor === Date], [true, 7, true]);
+  equal([date instanceof Date, typeof Date, Date.name, structuredClone(date).getTime()], [true, "function", "Date", date.getTime()]);
+});

@@ -8,6 +8,7 @@ import { AbortController, AbortSignal } from "./abort.js";
 import { Blob, File } from "./blob.js";
 import { console } from "./console.js";
 import { Crypto, crypto, CryptoKey, SubtleCrypto } from "./crypto/index.js";
+import { Date } from "./date.js";
 import { DOMException } from "./dom-exception.js";
 import { atob, btoa, TextDecoder, TextEncoder } from "./encoding.js";
 import { CloseEvent, CustomEvent, ErrorEvent, Event, EventTarget, MessageEvent, reportError } from "./events.js";
@@ -32,7 +33,7 @@ import { URL, URLSearchParams } from "./url.js";
 
 const globals = {
   AbortController, AbortSignal, atob, Blob, btoa, ByteLengthQueuingStrategy, clearInterval: clearTimeout,
-  clearTimeout, CloseEvent, console, CountQueuingStrategy, Crypto, crypto, CryptoKey, CustomEvent, DOMException,
+  clearTimeout, CloseEvent, console, CountQueuingStrategy, Crypto, crypto, CryptoKey, CustomEvent, Date, DOMException,
   ErrorEvent, Event, EventTarget, fetch, File, FormData, Headers, MessageEvent, navigator, performance,
   ReadableStream, ReadableStreamDefaultController, ReadableStreamDefaultReader, reportError, Request, Response,
   scheduler, self: globalThis, setInterval, setTimeout, structuredClone, SubtleCrypto, TextDecoder, TextDecoderStream,

@@ -2,10 +2,11 @@
  * Randomness and time outside of `crypto` and timers: `Math.random`, `performance`, `scheduler`.
  *
  * Invariant: each room has its own random numbers. While the module is evaluated there is no randomness: numbers from
- * then are the same in every room, and none of them is kept for later. It does not know dates: the engine's clock does.
+ * then are the same in every room, and none of them is kept for later. It does not know dates: `date.js` does.
  */
 import * as native from "room:native";
 import { onAbort } from "./abort.js";
+import { now } from "./date.js";
 import { clearTimeout, setTimeout } from "./timers.js";
 
 /** How many random bytes are asked for at once; one number takes 8. */
@@ -38,7 +39,7 @@ export function random() {
 /** Milliseconds of the room's clock, as `Date.now()`; 0 while the module is evaluated. */
 export const performance = {
   timeOrigin: 0,
-  now: () => (native.mode() === "global" ? 0 : native.now()),
+  now: () => now(),
 };
 
 export const scheduler = {
