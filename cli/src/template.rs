@@ -14,6 +14,7 @@ use crate::mistake::Mistake;
 use include_dir::{Dir, File, include_dir};
 use room_runtime::PartyName;
 use script::Language;
+pub(crate) use script::VENDORED_PACKAGE;
 use std::path::{Path, PathBuf};
 
 /// Files of every template in Rust: the package, what git ignores, a first README.
@@ -66,6 +67,9 @@ pub(crate) enum Sdk {
     Inherited,
 }
 
+/// What a name consists of.
+const NAME_HELP: &str = "lower-case letters, digits, `-` and `_`, as in `room new my-chat`";
+
 /// The role of a new package for cargo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Home {
@@ -85,11 +89,23 @@ pub(crate) struct TemplateFile {
 }
 
 impl ProjectName {
-    /// Returns the name in this text: valid for `room.toml`, and in Rust as a crate's name too.
+    /// Returns the name in this text for a project in this template: valid for `room.toml`, and in Rust as a crate's
+    /// name too.
     ///
     /// # Errors
     /// A mistake that says what is wrong with it.
-    pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
+    pub(crate) fn of(text: &str, template: TemplateName) -> Result<Self, Mistake> {
+        if !is_script(template) {
+            return Self::of_crate(text);
+        }
+        match manifest::name_problem(text) {
+            Some(problem) => Err(Mistake::new(Code::BadProjectName, problem).help(NAME_HELP)),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+
+    /// Returns the name in this text, valid for a crate.
+    fn of_crate(text: &str) -> Result<Self, Mistake> {
         const TAKEN: &[&str] = &[
             "alloc",
             "as",
@@ -140,16 +156,15 @@ impl ProjectName {
             "while",
             "yield",
         ];
-        let help = "lower-case letters, digits, `-` and `_`, as in `room new my-chat`";
         if let Some(problem) = manifest::name_problem(text) {
-            return Err(Mistake::new(Code::BadProjectName, problem).help(help));
+            return Err(Mistake::new(Code::BadProjectName, problem).help(NAME_HELP));
         }
         if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
             return Err(Mistake::new(
                 Code::BadProjectName,
                 "a package's name starts with a letter",
             )
-            .help(help));
+            .help(NAME_HELP));
         }
         if TAKEN.contains(&text.replace('_', "-").as_str()) {
             let message = format!("`{text}` means something else in Rust already");
@@ -299,6 +314,11 @@ pub(crate) fn vendored() -> Vec<TemplateFile> {
     gather(&SDK_SRC, &root.join("src"), &mut files);
     gather(&SDK_WIT, &root.join("wit"), &mut files);
     files
+}
+
+/// Returns the files of the npm package with the types of rooms, as a project carries it.
+pub(crate) fn vendored_package() -> Vec<TemplateFile> {
+    script::package()
 }
 
 /// Adds all files of an embedded folder under `at`.

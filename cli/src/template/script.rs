@@ -36,7 +36,7 @@ const EXAMPLE_FILE: &str = "server.ts";
 const EXAMPLE_ROOMKIT: &str = "../../sdk/js";
 
 /// The path of the package in a project.
-pub(super) const VENDORED_PACKAGE: &str = "vendor/roomkit";
+pub(crate) const VENDORED_PACKAGE: &str = "vendor/roomkit";
 
 /// The files of the package.
 const ROOMKIT: [(&str, &str); 9] = [
@@ -73,10 +73,15 @@ pub(super) fn render(language: Language, name: &ProjectName, sdk: &Sdk) -> Vec<T
         fill(file, language, name, &roomkit);
     }
     if !matches!(sdk, Sdk::Folder(_)) {
-        let root = Path::new(VENDORED_PACKAGE);
-        files.extend(ROOMKIT.map(|(name, text)| file(root.join(name), text)));
+        files.extend(package());
     }
     files
+}
+
+/// Returns the files of the package in a project.
+pub(super) fn package() -> Vec<TemplateFile> {
+    let root = Path::new(VENDORED_PACKAGE);
+    ROOMKIT.map(|(name, text)| file(root.join(name), text)).into()
 }
 
 /// Puts the project's facts into a file, in place of the example's.

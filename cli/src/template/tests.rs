@@ -1,10 +1,9 @@
-use super::script::VENDORED_PACKAGE;
 use super::*;
 use crate::manifest::Manifest;
 use clap::ValueEnum as _;
 
 fn name(text: &str) -> ProjectName {
-    ProjectName::parse(text).unwrap()
+    ProjectName::of(text, TemplateName::Blank).unwrap()
 }
 
 fn text(files: &[TemplateFile], path: &str) -> String {
@@ -78,10 +77,20 @@ fn a_file_is_written_once() {
 #[test]
 fn names_that_cannot_be_a_crate_are_refused() {
     for bad in ["", "A", "1a", "a b", "a/b", "-a", "fn", "test", "proc_macro", "room-sdk", "ä"] {
-        assert!(ProjectName::parse(bad).is_err(), "{bad:?}");
+        assert!(ProjectName::of(bad, TemplateName::Blank).is_err(), "{bad:?}");
     }
     for good in ["a", "my-chat", "chat_2"] {
-        assert!(ProjectName::parse(good).is_ok(), "{good:?}");
+        assert!(ProjectName::of(good, TemplateName::Blank).is_ok(), "{good:?}");
+    }
+}
+
+#[test]
+fn a_script_may_have_a_name_that_means_something_in_rust() {
+    for good in ["fn", "test", "match", "async", "1a", "my-chat"] {
+        assert!(ProjectName::of(good, TemplateName::TypeScript).is_ok(), "{good:?}");
+    }
+    for bad in ["", "A", "a b", "a/b", "-a", "ä"] {
+        assert!(ProjectName::of(bad, TemplateName::JavaScript).is_err(), "{bad:?}");
     }
 }
 
