@@ -217,7 +217,8 @@ fn left(
     read: &[(&str, &str)],
 ) {
     let row = format!("{above}{}", key.name);
-    let bound = bindings(&key.value);
+    let mut bound = bindings(&key.value);
+    bound.extend(key.value.text().filter(|_| key.name == "binding"));
     let names = match bound.is_empty() {
         true => String::new(),
         false => format!("env.{} is not there: ", bound.join(", env.")),

@@ -66,7 +66,7 @@ fn the_classes_that_are_bound_become_parties_by_the_names_of_their_bindings() {
     let parts = (cron.name.as_str(), cron.schedule.as_str(), cron.party.as_str());
     assert_eq!(parts, ("cron-1", "0 3 * * *", "chat"));
     assert!(!row(&import, "triggers.crons.1").taken);
-    assert!(!row(&import, "assets.binding").taken);
+    assert!(row(&import, "assets.binding").note.starts_with("env.ASSETS is not there: "));
     let note = &row(&import, "kv_namespaces").note;
     assert!(note.starts_with("env.CACHE, env.USERS is not there: keep values"), "{note}");
     assert!(row(&import, "ai").note.contains("env.AI is not there"));
@@ -206,7 +206,9 @@ fn mistakes_in_wranglers_file_are_shown_with_their_places() {
             |for more about this, run `room explain R0044`
         "#]],
     );
-    check("{ \"name\": \"chat\" }", expect![[r#"
+    check(
+        "{ \"name\": \"chat\" }",
+        expect![[r#"
         |error[R0044]: there is no `main`, which names the code of the rooms
         |   ╭─[wrangler.jsonc:1:1]
         | 1 │ { "name": "chat" }
@@ -215,8 +217,11 @@ fn mistakes_in_wranglers_file_are_shown_with_their_places() {
         |   ╰────
         |  help: add it: `"main": "src/server.ts"`
         |for more about this, run `room explain R0044`
-    "#]]);
-    check("{ \"name\": \"chat\", \"main\": \"a.ts\" }", expect![[r#"
+    "#]],
+    );
+    check(
+        "{ \"name\": \"chat\", \"main\": \"a.ts\" }",
+        expect![[r#"
         |error[R0044]: no Durable Object is bound, so there is no room
         |   ╭─[wrangler.jsonc:1:1]
         | 1 │ { "name": "chat", "main": "a.ts" }
@@ -226,7 +231,8 @@ fn mistakes_in_wranglers_file_are_shown_with_their_places() {
         |  help: add the classes that are rooms: `"durable_objects": { "bindings": [{ "name": "Chat",
         |        "class_name": "Chat" }] }`
         |for more about this, run `room explain R0044`
-    "#]]);
+    "#]],
+    );
     check(
         "{ \"main\": \"a.ts\", \"durable_objects\": { \"bindings\": [{ \"name\": \"A\", \"class_name\": \"A\" }, { \"name\": \"a\", \"class_name\": \"B\" }] } }",
         expect![[r#"
@@ -239,11 +245,14 @@ fn mistakes_in_wranglers_file_are_shown_with_their_places() {
             |for more about this, run `room explain R0044`
         "#]],
     );
-    check("{ \"main\": ", expect![[r#"
+    check(
+        "{ \"main\": ",
+        expect![[r#"
         |error[R0043]: wrangler.jsonc is not valid JSON: Expected value after colon in object property
         |   ╭─[wrangler.jsonc:1:11]
         | 1 │ { "main":
         |   ╰────
         |for more about this, run `room explain R0043`
-    "#]]);
+    "#]],
+    );
 }
