@@ -142,6 +142,8 @@ pub(crate) enum TemplateName {
     /// A chat room in JavaScript
     #[value(name = "javascript")]
     JavaScript,
+    /// A chat room in TypeScript, with a page in React
+    React,
 }
 
 /// Run the project here and reload it at every save

@@ -5,9 +5,10 @@
 
 use crate::cargo::{Inputs, Package};
 use crate::project::Project;
-use crate::script::RoomScript;
+use crate::script::{PageScripts, RoomScript};
 use anyhow::Context as _;
 use room_runtime::PartyName;
+use room_runtime::id::ModuleHash;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 pub(crate) struct BuildPlan {
     sources: Vec<PartySource>,
     parties: Vec<(PartyName, usize)>,
+    /// The scripts of its pages, if it has some.
+    page: Option<PageScripts>,
 }
 
 /// What a component is built from.
@@ -46,6 +49,8 @@ pub(crate) struct Build {
     pub(crate) outcome: BuildOutcome,
     /// Its inputs.
     pub(crate) inputs: Inputs,
+    /// A hash of the bundles of its pages, if it made some.
+    pub(crate) page: Option<ModuleHash>,
 }
 
 /// How a build ended.
@@ -66,13 +71,20 @@ pub(crate) enum Noise {
     Quiet,
 }
 
+impl Build {
+    fn refused(errors: String, inputs: Inputs) -> Self {
+        Self { outcome: BuildOutcome::Refused(errors), inputs, page: None }
+    }
+}
+
 impl BuildPlan {
     /// Finds the packages and scripts of a project's parties. Compiles nothing.
     ///
     /// # Errors
     /// A mistake: cargo is missing or refuses, or a package makes no component.
     pub(crate) fn of(project: &Project) -> anyhow::Result<Self> {
-        let mut plan = Self { sources: Vec::new(), parties: Vec::new() };
+        let page = PageScripts::of(project);
+        let mut plan = Self { sources: Vec::new(), parties: Vec::new(), page };
         for party in &project.manifest.parties {
             let source = match &party.script {
                 Some(script) => PartySource::Script(RoomScript::of(project, script)),
@@ -131,14 +143,25 @@ impl BuildPlan {
             };
             match built {
                 Ok((path, bytes)) => made.push((path, Arc::<[u8]>::from(bytes))),
-                Err(errors) => return Ok(Build { outcome: BuildOutcome::Refused(errors), inputs }),
+                Err(errors) => return Ok(Build::refused(errors, inputs)),
+            }
+        }
+        // Pages last: they may need what the rooms of this build have.
+        let mut made_page = None;
+        if let Some(page) = &self.page {
+            let (built, read) = page.build(profile).await?;
+            inputs.extend(read);
+            match built {
+                Ok(hash) => made_page = Some(hash),
+                Err(errors) => return Ok(Build::refused(errors, inputs)),
             }
         }
         let components = self.parties.iter().map(|(party, index)| {
             let (path, bytes) = made[*index].clone();
             Component { party: party.clone(), path, bytes }
         });
-        Ok(Build { outcome: BuildOutcome::Built(components.collect()), inputs })
+        let outcome = BuildOutcome::Built(components.collect());
+        Ok(Build { outcome, inputs, page: made_page })
     }
 
     /// Runs the packages' own tests, each with these arguments. Returns true if all passed.
@@ -170,17 +193,16 @@ impl BuildPlan {
                 PartySource::Script(script) => script.inputs(),
             });
         }
+        all.extend(self.page.as_ref().map(PageScripts::inputs).unwrap_or_default());
         all
     }
 
     /// Returns the folders that builds write to.
     pub(crate) fn outputs(&self) -> BTreeSet<PathBuf> {
-        self.sources
-            .iter()
-            .map(|source| match source {
-                PartySource::Package(package) => package.output(),
-                PartySource::Script(script) => script.output(),
-            })
-            .collect()
+        let sources = self.sources.iter().map(|source| match source {
+            PartySource::Package(package) => package.output(),
+            PartySource::Script(script) => script.output(),
+        });
+        sources.chain(self.page.as_ref().map(PageScripts::output)).collect()
     }
 }

@@ -67,6 +67,8 @@ pub(crate) struct ImportedAssets {
     pub(crate) dir: String,
     /// True if a page that does not exist is answered with `index.html`.
     pub(crate) is_single_page: bool,
+    /// The scripts of its pages, relative to the file.
+    pub(crate) scripts: Vec<String>,
 }
 
 /// The treatment of a key.

@@ -9,6 +9,7 @@ mod compile;
 mod engine;
 mod freeze;
 mod npm;
+mod page;
 mod positions;
 mod types;
 
@@ -18,6 +19,7 @@ use crate::print;
 use crate::project::Project;
 use anyhow::Context as _;
 use bundle::Bundle;
+pub(crate) use page::PageScripts;
 use room_runtime::id::ModuleHash;
 use std::path::{Path, PathBuf};
 
@@ -61,7 +63,7 @@ impl RoomScript {
         let read = disk_time();
         let (bundled, typed) = tokio::join!(
             bundle::make(&tools, &self.root, &self.file, &self.own),
-            types::check(&tools, &self.root),
+            types::check(&tools, &self.root, Path::new(types::CONFIG)),
         );
         let (bundled, typed) = (bundled?, typed?);
         let mut inputs = self.inputs();

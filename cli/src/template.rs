@@ -1,6 +1,6 @@
 //! The files that `room new` writes. Owns the embedded templates and how a name is put into them.
 //!
-//! Invariant: a rendered project builds and tests as it is. The templates `chat`, `counter` and `typescript` are the
+//! Invariant: a rendered project builds and tests as it is. The templates `chat`, `counter`, `typescript` and `react` are the
 //! examples of this repository themselves, so they cannot fall behind. It does not know where the files go.
 
 mod script;
@@ -187,7 +187,7 @@ impl ProjectName {
 
 /// Returns true if the project's code is a script, which cargo does not build.
 pub(crate) fn is_script(template: TemplateName) -> bool {
-    matches!(template, TemplateName::TypeScript | TemplateName::JavaScript)
+    matches!(template, TemplateName::TypeScript | TemplateName::JavaScript | TemplateName::React)
 }
 
 /// Returns the files of a new project.
@@ -209,6 +209,7 @@ pub(crate) fn render(
         }
         TemplateName::TypeScript => return script::render(Language::TypeScript, name, sdk),
         TemplateName::JavaScript => return script::render(Language::JavaScript, name, sdk),
+        TemplateName::React => return script::render(Language::React, name, sdk),
     };
     // A template's own file replaces the common one.
     files.retain(|file| own.iter().all(|other| other.path != file.path));

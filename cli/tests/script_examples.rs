@@ -24,3 +24,8 @@ fn rooms_in_typescript_report_to_a_lobby_that_announces_to_them() {
 fn a_streamed_answer_reaches_two_tabs_while_the_code_is_replaced() {
     check("answer-ts");
 }
+
+#[test]
+fn a_page_in_react_stays_connected_to_new_code_and_reloads_when_it_is_saved() {
+    check("react-ts");
+}

@@ -526,6 +526,7 @@ type AnyExecutionContext = ExecutionContext;
 type AnyFetchLobby = FetchLobby;
 type AnyLobby = Lobby;
 type AnyRequest = Request;
+type AnyServerOptions = ServerOptions;
 type AnyStorage = Storage;
 
 /** PartyKit's names: `class Chat implements Party.Server { constructor(readonly room: Party.Room) {} }`. */
@@ -540,6 +541,7 @@ export namespace Party {
   type Cron = AnyCron;
   type ExecutionContext = AnyExecutionContext;
   type Stub = RoomStub<any>;
+  type ServerOptions = AnyServerOptions;
 
   interface Context {
     /** The parties of the project by name. */

@@ -35,7 +35,7 @@ test("the lobby counts the people of two rooms, as they come and go", async () =
   await reads(red, "#sum", "2 people here");
   await reads(lobby, "#sum", "2 rooms, 3 people");
   await second.getByRole("button", { name: "Wave" }).click();
-  await reads(red, "#people", "👋");
+  await reads(red, "#waves", "1 wave");
 
   // The lobby calls every room that it has counted.
   await lobby.getByLabel("Announcement").fill("<b>tea</b> is ready");

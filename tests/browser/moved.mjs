@@ -142,7 +142,8 @@ test("the project is imported, and its code stays as it is", async () => {
     "[assets] single_page = true",
     "[crons] prune",
     "npm install --save-dev esbuild ./vendor/roomkit",
-    "added /.room/, /.env, /.env.local",
+    '[assets] build = "src/client.ts"',
+    "added /.room/, /.env, /.env.local, /public/dist/",
   ]) {
     assert.ok(said.includes(row), `${row} is not in ${said}`);
   }
@@ -151,8 +152,6 @@ test("the project is imported, and its code stays as it is", async () => {
     assert.ok(ignored.split("\n").includes(line), ignored);
   }
   await sh("npm", ["install", "--save-dev", "--no-audit", "--no-fund", "esbuild", "./vendor/roomkit"]);
-  const page = ["src/client.ts", "--bundle", "--format=esm", "--outdir=public/dist", "--define:PARTYKIT_HOST=location.host"];
-  await sh("npx", ["esbuild", ...page]);
   await appendFile(join(project, "room.toml"), `\n[fetch]\nhosts = ["${provider.host}"]\n`);
   assert.equal(await readFile(join(project, "src/server.ts"), "utf8"), source);
 });

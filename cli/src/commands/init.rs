@@ -95,7 +95,9 @@ fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<Conv
             rows.push(left("rooms", format!("rooms/{party} was there, and is as it was")));
         }
     }
-    rows.extend(ignore(dir, !scripts.is_empty())?);
+    let built = import.assets.as_ref().filter(|assets| !assets.scripts.is_empty());
+    let built = built.map(|assets| format!("/{}/dist/", assets.dir.trim_matches(['.', '/'])));
+    rows.extend(ignore(dir, !scripts.is_empty(), built.as_deref())?);
     let text = text::of(&import, &scripts, absent.as_ref())?;
     put(&dir.join(manifest::FILE), text.as_bytes())?;
     Ok(rows)
@@ -141,6 +143,16 @@ fn place_assets(
     let mut assets = import.assets.take()?;
     let folder = from.join(&assets.dir);
     assets.dir = relative(dir, &folder);
+    assets.scripts.retain(|script| {
+        let is_there = from.join(script).is_file();
+        if !is_there {
+            rows.push(left("serve.build", format!("left out: {script} is not there")));
+        }
+        is_there
+    });
+    for script in &mut assets.scripts {
+        *script = relative(dir, &from.join(&*script));
+    }
     if folder.is_dir() {
         import.assets = Some(assets);
         return None;
@@ -150,8 +162,13 @@ fn place_assets(
     Some(assets)
 }
 
-/// Makes git ignore what belongs to this machine. Returns what it did to a file that was there.
-fn ignore(dir: &Path, has_scripts: bool) -> Result<Option<ConvertedKey>, Mistake> {
+/// Makes git ignore what belongs to this machine, and the folder that is built. Returns what it did to a file that was
+/// there.
+fn ignore(
+    dir: &Path,
+    has_scripts: bool,
+    built: Option<&str>,
+) -> Result<Option<ConvertedKey>, Mistake> {
     let file = dir.join(".gitignore");
     let wanted = IGNORED.iter().filter(|(line, _)| has_scripts || *line != NODE_MODULES);
     let text = std::fs::read_to_string(&file).unwrap_or_default();
@@ -159,8 +176,9 @@ fn ignore(dir: &Path, has_scripts: bool) -> Result<Option<ConvertedKey>, Mistake
         let bare = |line: &str| line.trim().trim_matches('/').to_owned();
         text.lines().any(|line| names.contains(&bare(line).as_str()))
     };
-    let missing: Vec<&str> =
-        wanted.filter(|(_, names)| !has(names)).map(|(line, _)| *line).collect();
+    let missing = wanted.filter(|(_, names)| !has(names)).map(|(line, _)| *line);
+    let built = built.filter(|line| !has(&[line.trim_matches('/'), "dist"]));
+    let missing: Vec<&str> = missing.chain(built).collect();
     if missing.is_empty() {
         return Ok(None);
     }

@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::tree::{Content, PlacedKey};
+use super::tree::{KeyContent, PlacedKey, PlacedValue};
 use super::{ImportReader, ImportedAssets, meant, reason};
 use crate::manifest;
 use room_runtime::CronSetting;
@@ -48,14 +48,35 @@ const LEFT: &[(&str, &str)] = &[
 ];
 
 /// The keys of `serve` that are read.
-const SERVE_READ: &[(&str, &str)] = &[("path", "a text"), ("singlePageApp", "true or false")];
+const SERVE_READ: &[(&str, &str)] = &[
+    ("path", "a text"),
+    ("build", "a text, or an object with an `entry`"),
+    ("singlePageApp", "true or false"),
+];
+
+/// The keys of `serve.build` that are read.
+const BUILD_READ: &[(&str, &str)] = &[("entry", "a text, or a list of texts")];
+
+/// The other ones, and why they have no counterpart.
+const BUILD_LEFT: &[(&str, &str)] = &[
+    ("bundle", "everything is bundled"),
+    ("splitting", "each script is one bundle"),
+    ("external", "everything is bundled"),
+    (
+        "outdir",
+        "the bundles are in the folder `dist` of the static files: correct the page if it looks elsewhere",
+    ),
+    ("minify", "`room deploy` minifies, and `room dev` does not"),
+    ("alias", "write `paths` into tsconfig.json, which esbuild follows"),
+    ("format", "bundles are modules: the page loads them with `type=\"module\"`"),
+    ("live", "a page with `/_room/overlay.js` shows errors while it is edited"),
+    ("sourcemap", "`room dev` puts maps into the bundles"),
+    ("define", "write the constants into the code; PARTYKIT_HOST is there"),
+    ("loader", "texts, JSON and styles can be imported; serve images as static files"),
+];
 
 /// The other ones, and why they have no counterpart.
 const SERVE_LEFT: &[(&str, &str)] = &[
-    (
-        "build",
-        "files are served as they are: bundle the page yourself, as with `esbuild src/client.tsx --bundle --outdir=public`",
-    ),
     ("browserTTL", "write a pattern under [assets.cache]: `\"**\" = \"public, max-age=3600\"`"),
     ("edgeTTL", "there is no edge"),
     ("include", "all files of the folder are served, but hidden ones"),
@@ -127,7 +148,13 @@ fn serve(reader: &mut ImportReader<'_>, key: &PlacedKey, kind: &str) {
                     reader.assets("serve.path", dir);
                 }
             }
-            ("singlePageApp", Content::Flag(flag)) => {
+            ("build", KeyContent::Object(keys)) => build(reader, keys),
+            ("build", _) => {
+                if let Some(script) = reader.text(key, kind) {
+                    page_script(reader, "serve.build", script);
+                }
+            }
+            ("singlePageApp", KeyContent::Flag(flag)) => {
                 reader.taken("serve.singlePageApp", format!("[assets] single_page = {flag}"));
                 let assets: &mut ImportedAssets = reader.import.assets.get_or_insert_default();
                 assets.is_single_page = *flag;
@@ -136,6 +163,30 @@ fn serve(reader: &mut ImportReader<'_>, key: &PlacedKey, kind: &str) {
             _ => left(reader, key, "serve.", SERVE_LEFT, SERVE_READ),
         }
     }
+}
+
+/// Reads `serve.build`.
+fn build(reader: &mut ImportReader<'_>, keys: &[PlacedKey]) {
+    for key in keys {
+        if key.name != "entry" {
+            left(reader, key, "serve.build.", BUILD_LEFT, BUILD_READ);
+            continue;
+        }
+        let entries = key.value.list().unwrap_or(std::slice::from_ref(&key.value));
+        match entries.iter().map(PlacedValue::text).collect::<Option<Vec<_>>>() {
+            Some(scripts) => {
+                scripts.iter().for_each(|script| page_script(reader, "serve.build.entry", script));
+            }
+            None => reader.wrong_kind(key, reason(BUILD_READ, "entry").unwrap_or_default()),
+        }
+    }
+}
+
+/// Takes the script of a page.
+fn page_script(reader: &mut ImportReader<'_>, row: &str, script: &str) {
+    let note = format!("[assets] build = {script:?}, which becomes a module in its folder `dist`");
+    reader.taken(row, note);
+    reader.import.assets.get_or_insert_default().scripts.push(script.to_owned());
 }
 
 fn crons(reader: &mut ImportReader<'_>, keys: &[PlacedKey]) {

@@ -15,14 +15,14 @@ use toml::de::{DeTable, DeValue};
 #[derive(Debug, Clone)]
 pub(super) struct PlacedValue {
     /// The value.
-    pub(super) content: Content,
+    pub(super) content: KeyContent,
     /// Its bytes in the text.
     pub(super) at: Range<usize>,
 }
 
 /// A value.
 #[derive(Debug, Clone)]
-pub(super) enum Content {
+pub(super) enum KeyContent {
     /// A text.
     Text(String),
     /// True or false.
@@ -50,7 +50,7 @@ impl PlacedValue {
     /// Returns the text, if it is one.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.content {
-            Content::Text(text) => Some(text),
+            KeyContent::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -58,7 +58,7 @@ impl PlacedValue {
     /// Returns the keys, if it is an object.
     pub(super) fn object(&self) -> Option<&[PlacedKey]> {
         match &self.content {
-            Content::Object(keys) => Some(keys),
+            KeyContent::Object(keys) => Some(keys),
             _ => None,
         }
     }
@@ -66,7 +66,7 @@ impl PlacedValue {
     /// Returns the values, if it is a list.
     pub(super) fn list(&self) -> Option<&[PlacedValue]> {
         match &self.content {
-            Content::List(values) => Some(values),
+            KeyContent::List(values) => Some(values),
             _ => None,
         }
     }
@@ -81,14 +81,14 @@ impl PlacedValue {
     pub(super) fn json(&self) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         match &self.content {
-            Content::Text(text) => quoted(text),
-            Content::Flag(flag) => flag.to_string(),
-            Content::Literal(text) => text.clone(),
-            Content::List(values) => {
+            KeyContent::Text(text) => quoted(text),
+            KeyContent::Flag(flag) => flag.to_string(),
+            KeyContent::Literal(text) => text.clone(),
+            KeyContent::List(values) => {
                 let values: Vec<String> = values.iter().map(Self::json).collect();
                 format!("[{}]", values.join(","))
             }
-            Content::Object(keys) => {
+            KeyContent::Object(keys) => {
                 let pair = |key: &PlacedKey| format!("{}:{}", quoted(&key.name), key.value.json());
                 let pairs: Vec<String> = keys.iter().map(pair).collect();
                 format!("{{{}}}", pairs.join(","))
@@ -113,12 +113,14 @@ pub(super) fn of_json(file: &str, text: &str) -> Result<Option<PlacedValue>, Mis
 
 fn json_value(value: &Value<'_>) -> PlacedValue {
     let content = match value {
-        Value::StringLit(text) => Content::Text(text.value.clone().into_owned()),
-        Value::NumberLit(number) => Content::Literal(number.value.to_owned()),
-        Value::BooleanLit(flag) => Content::Flag(flag.value),
-        Value::NullKeyword(_) => Content::Literal("null".to_owned()),
-        Value::Object(object) => Content::Object(object.properties.iter().map(json_key).collect()),
-        Value::Array(list) => Content::List(list.elements.iter().map(json_value).collect()),
+        Value::StringLit(text) => KeyContent::Text(text.value.clone().into_owned()),
+        Value::NumberLit(number) => KeyContent::Literal(number.value.to_owned()),
+        Value::BooleanLit(flag) => KeyContent::Flag(flag.value),
+        Value::NullKeyword(_) => KeyContent::Literal("null".to_owned()),
+        Value::Object(object) => {
+            KeyContent::Object(object.properties.iter().map(json_key).collect())
+        }
+        Value::Array(list) => KeyContent::List(list.elements.iter().map(json_value).collect()),
     };
     PlacedValue { content, at: value.start()..value.end() }
 }
@@ -148,28 +150,28 @@ pub(super) fn of_toml(file: &str, text: &str) -> Result<PlacedValue, Mistake> {
     Ok(PlacedValue { content: toml_keys(table.get_ref()), at: table.span() })
 }
 
-fn toml_keys(table: &DeTable<'_>) -> Content {
+fn toml_keys(table: &DeTable<'_>) -> KeyContent {
     let keys = table.iter().map(|(name, value)| PlacedKey {
         name: name.get_ref().clone().into_owned(),
         at: name.span(),
         value: toml_value(value),
     });
-    Content::Object(keys.collect())
+    KeyContent::Object(keys.collect())
 }
 
 fn toml_value(value: &Spanned<DeValue<'_>>) -> PlacedValue {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let content = match value.get_ref() {
-        DeValue::String(text) => Content::Text(text.clone().into_owned()),
+        DeValue::String(text) => KeyContent::Text(text.clone().into_owned()),
         DeValue::Integer(number) => {
             // TOML also has binary, octal and hexadecimal numbers.
             let parsed = i64::from_str_radix(number.as_str(), number.radix());
-            Content::Literal(parsed.map_or_else(|_| quoted(number.as_str()), |n| n.to_string()))
+            KeyContent::Literal(parsed.map_or_else(|_| quoted(number.as_str()), |n| n.to_string()))
         }
-        DeValue::Float(number) => Content::Literal(number.as_str().to_owned()),
-        DeValue::Boolean(flag) => Content::Flag(*flag),
-        DeValue::Datetime(date) => Content::Literal(quoted(&date.to_string())),
-        DeValue::Array(list) => Content::List(list.iter().map(toml_value).collect()),
+        DeValue::Float(number) => KeyContent::Literal(number.as_str().to_owned()),
+        DeValue::Boolean(flag) => KeyContent::Flag(*flag),
+        DeValue::Datetime(date) => KeyContent::Literal(quoted(&date.to_string())),
+        DeValue::Array(list) => KeyContent::List(list.iter().map(toml_value).collect()),
         DeValue::Table(table) => toml_keys(table),
     };
     PlacedValue { content, at: value.span() }

@@ -110,8 +110,11 @@ fn a_member_of_a_workspace_has_no_workspace_and_no_profiles_of_its_own() {
 }
 
 /// The templates that are scripts, each with the name of its room's file.
-const SCRIPTS: [(TemplateName, &str); 2] =
-    [(TemplateName::TypeScript, "src/server.ts"), (TemplateName::JavaScript, "src/server.js")];
+const SCRIPTS: [(TemplateName, &str); 3] = [
+    (TemplateName::TypeScript, "src/server.ts"),
+    (TemplateName::JavaScript, "src/server.js"),
+    (TemplateName::React, "src/server.ts"),
+];
 
 #[test]
 fn every_template_of_a_script_has_what_a_project_needs() {
@@ -132,7 +135,9 @@ fn every_template_of_a_script_has_what_a_project_needs() {
         let ignored = text(&files, ".gitignore");
         assert!(ignored.contains("/node_modules/") && ignored.contains("/.room/"), "{ignored}");
         assert!(text(&files, "README.md").contains(file));
-        assert!(text(&files, "web/index.html").contains("/_room/client.js"));
+        let client =
+            if template == TemplateName::React { "/dist/main.js" } else { "/_room/client.js" };
+        assert!(text(&files, "web/index.html").contains(client));
         assert!(!files.iter().any(|file| file.path.ends_with("Cargo.toml")), "{template:?}");
     }
     let has =
@@ -145,6 +150,17 @@ fn every_template_of_a_script_has_what_a_project_needs() {
         assert_eq!(has(&files, "src/server.ts"), is_checked);
         assert_eq!(has(&files, "src/server.js"), !is_checked);
     }
+}
+
+#[test]
+fn a_page_in_react_is_built_from_its_folder_and_its_bundle_is_ignored() {
+    let files = render(TemplateName::React, &name("my-thing"), &Sdk::Copy, Home::Alone);
+    let manifest = Manifest::parse("room.toml", &text(&files, "room.toml")).unwrap();
+    let script = manifest.page_scripts[0].get_ref().to_str().unwrap().to_owned();
+    assert!(text(&files, &script).contains("<StrictMode>"));
+    assert!(text(&files, ".gitignore").contains("/web/dist/\n"));
+    assert!(text(&files, "README.md").contains("`page/`: the page, in React"));
+    assert!(!files.iter().any(|file| file.path.starts_with("web/dist")));
 }
 
 #[test]

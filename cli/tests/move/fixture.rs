@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const CHROMIUM: [&str; 4] =
     ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 /// What tools make in a project.
-const MADE: [&str; 3] = ["node_modules", "package-lock.json", ".room"];
+const MADE: [&str; 4] = ["node_modules", "package-lock.json", ".room", "dist"];
 
 /// A copy of the project in this folder of the repository.
 pub(crate) fn copy_of(folder: &str, name: &str) -> Project {

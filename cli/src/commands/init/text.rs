@@ -66,6 +66,11 @@ fn of_script(script: &ImportedScript) -> Table {
 fn of_assets(assets: &ImportedAssets) -> Table {
     let mut table = Table::new();
     table.insert("dir".to_owned(), assets.dir.clone().into());
+    match &assets.scripts[..] {
+        [] => {}
+        [script] => drop(table.insert("build".to_owned(), script.clone().into())),
+        scripts => drop(table.insert("build".to_owned(), scripts.to_vec().into())),
+    }
     if assets.is_single_page {
         table.insert("single_page".to_owned(), true.into());
     }

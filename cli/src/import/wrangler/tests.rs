@@ -58,7 +58,8 @@ fn the_classes_that_are_bound_become_parties_by_the_names_of_their_bindings() {
     assert_eq!(import.name.as_deref(), Some("party-chat"));
     let expected = [("chat", "src/server.ts", "Chat"), ("game-room", "src/server.ts", "GameRoom")];
     assert_eq!(parties(&import), expected);
-    let assets = ImportedAssets { dir: "./public".to_owned(), is_single_page: true };
+    let assets =
+        ImportedAssets { dir: "./public".to_owned(), is_single_page: true, scripts: Vec::new() };
     assert_eq!(import.assets, Some(assets));
     let vars = [("MODEL", "small"), ("LIMITS", r#"{"rooms":5}"#)];
     assert_eq!(import.vars, vars.map(|(name, value)| (name.to_owned(), value.to_owned())));
