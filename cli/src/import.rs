@@ -187,7 +187,7 @@ impl ImportReader<'_> {
     fn cron(&mut self, row: &str, cron: CronSetting, note: String) {
         match cron.check(&Limits::default()) {
             Ok(_) => {
-                self.taken(row, format!("{note}, where the days 0 and 7 are Sunday"));
+                self.taken(row, format!("{note}; the days 0 and 7 are Sunday"));
                 self.import.crons.push(cron);
             }
             Err(error) => self.left(row, error.to_string()),

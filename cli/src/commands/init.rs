@@ -5,6 +5,7 @@
 
 mod scripts;
 mod text;
+mod traits;
 
 use super::new::share_sdk;
 use crate::args::InitArgs;
@@ -83,7 +84,7 @@ fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
 fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<ConvertedKey>> {
     let scripts = scripts::find(&import, dir, from)?;
     let mut rows = std::mem::take(&mut import.rows);
-    scripts::describe(&mut rows, &import, &scripts, from);
+    scripts::describe(&mut rows, &import, &scripts);
     if !scripts.is_empty() {
         rows.extend(scripts::equip(dir, from)?);
     }

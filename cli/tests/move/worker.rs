@@ -26,7 +26,7 @@ fn imported() -> Project {
     for row in [
         "[parties.desk] script = \"src/server.ts\" export = \"Desk\"; the code runs as it is",
         "[parties.room-list] script = \"src/server.ts\" export = \"RoomList\"; the code runs as it is",
-        "write `hibernate = true` under [parties.desk] if it is this one",
+        "desk: hibernate       [parties.desk] hibernate = true",
         "[assets] single_page = true",
         "[crons.cron-1] schedule = \"0 3 * * *\"",
         "env.CACHE is not there: keep values in the storage of a room",

@@ -2,9 +2,10 @@
 //!
 //! Invariant: the code is not changed. It does not know keys of another tool.
 
-use super::{ConvertedKey, put};
+use super::traits::{self, CodeTraits};
+use super::{ConvertedKey, left, put, taken};
 use crate::codes::Code;
-use crate::import::{Import, ImportedParty, Tool};
+use crate::import::{Import, Tool};
 use crate::mistake::Mistake;
 use crate::project::shown;
 use crate::template::{self, VENDORED_PACKAGE};
@@ -27,8 +28,8 @@ pub(super) struct ImportedScript {
     pub(super) file: String,
     /// The export that is the room.
     pub(super) export: Option<String>,
-    /// True if its rooms leave memory while sockets are open.
-    pub(super) hibernates: bool,
+    /// What it says about how it runs.
+    pub(super) traits: CodeTraits,
 }
 
 /// The parties whose code is a script.
@@ -44,10 +45,10 @@ pub(super) fn find(import: &Import, dir: &Path, from: &Path) -> Result<Scripts, 
         let file = from.join(&party.code);
         let ending = file.extension().and_then(|ending| ending.to_str());
         if ending.is_some_and(|ending| ENDINGS.contains(&ending)) && file.is_file() {
-            let hibernates = says_hibernate(&file) && is_alone(party, import);
-            let export = party.export.clone();
-            let file = relative(dir, &file);
-            scripts.insert(party.name.clone(), ImportedScript { file, export, hibernates });
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            let traits = traits::of(&text, party.export.as_deref());
+            let (file, export) = (relative(dir, &file), party.export.clone());
+            scripts.insert(party.name.clone(), ImportedScript { file, export, traits });
         } else if import.tool == Tool::Wrangler {
             let message = format!("`main` is not a script that is there: {}", shown(&file));
             return Err(Mistake::new(Code::NotImported, message)
@@ -57,48 +58,33 @@ pub(super) fn find(import: &Import, dir: &Path, from: &Path) -> Result<Scripts, 
     Ok(scripts)
 }
 
-/// Returns true if no other party has its code in the same file.
-fn is_alone(party: &ImportedParty, import: &Import) -> bool {
-    import.parties.iter().filter(|other| other.code == party.code).count() == 1
-}
-
-/// Returns true if a file has the option by which PartyKit's and PartyServer's rooms hibernate.
-fn says_hibernate(file: &Path) -> bool {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    let bare: String = text.split_whitespace().collect();
-    bare.contains("hibernate:true")
-}
-
 /// Corrects the rows of these parties, and adds those about what their code says.
-pub(super) fn describe(
-    rows: &mut Vec<ConvertedKey>,
-    import: &Import,
-    scripts: &Scripts,
-    from: &Path,
-) {
+pub(super) fn describe(rows: &mut Vec<ConvertedKey>, import: &Import, scripts: &Scripts) {
     let mut more = Vec::new();
     for party in &import.parties {
         let Some(script) = scripts.get(&party.name) else { continue };
+        let (name, file) = (&party.name, &script.file);
         if let Some(row) = rows.iter_mut().find(|row| row.key == party.key) {
             let export = script.export.as_ref().map(|name| format!(" export = {name:?}"));
-            row.note = format!(
-                "[parties.{}] script = {:?}{}; the code runs as it is",
-                party.name,
-                script.file,
-                export.unwrap_or_default()
-            );
+            let export = export.unwrap_or_default();
+            row.note =
+                format!("[parties.{name}] script = {file:?}{export}; the code runs as it is");
         }
-        let (says, file) = (says_hibernate(&from.join(&party.code)), &script.file);
-        let note = match (script.hibernates, says) {
-            (true, _) => format!("[parties.{}] hibernate = true", party.name),
-            (false, true) => format!(
-                "a class of {file} says so: write `hibernate = true` under [parties.{}] if it is this one",
-                party.name
-            ),
-            (false, false) => continue,
-        };
-        let key = format!("{}: options.hibernate", party.name);
-        more.push(ConvertedKey { key, taken: script.hibernates, note });
+        let key = format!("{name}: hibernate");
+        match script.traits.hibernates {
+            Some(true) => more.push(taken(&key, format!("[parties.{name}] hibernate = true"))),
+            Some(false) => {}
+            None => {
+                let note = format!(
+                    "write `hibernate = true` under [parties.{name}] if its class in {file} says so"
+                );
+                more.push(left(&key, note));
+            }
+        }
+        if script.traits.reads_process && more.iter().all(|row| row.key != *file) {
+            let note = "it reads process.env, which rooms do not have: the variables are in env of the room";
+            more.push(left(file, note.to_owned()));
+        }
     }
     rows.extend(more);
 }
@@ -109,9 +95,7 @@ pub(super) fn equip(dir: &Path, from: &Path) -> Result<Vec<ConvertedKey>, Mistak
         put(&dir.join(&file.path), &file.content)?;
     }
     let mut rows = Vec::new();
-    let mut left = |key: &str, note: String| {
-        rows.push(ConvertedKey { key: key.to_owned(), taken: false, note });
-    };
+    let mut left = |key: &str, note: String| rows.push(left(key, note));
     let package = dir.join("package.json");
     let own = format!(
         "{{\n  \"private\": true,\n  \"type\": \"module\",\n  \"devDependencies\": {{\n    \"esbuild\": \"{ESBUILD}\",\n    \

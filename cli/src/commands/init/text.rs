@@ -57,7 +57,7 @@ fn of_script(script: &ImportedScript) -> Table {
     if let Some(export) = &script.export {
         table.insert("export".to_owned(), export.clone().into());
     }
-    if script.hibernates {
+    if script.traits.hibernates == Some(true) {
         table.insert("hibernate".to_owned(), true.into());
     }
     table
