@@ -57,10 +57,11 @@ pub(super) struct Bundle {
     pub(super) files: BTreeSet<PathBuf>,
 }
 
-/// What the bundler says about its inputs.
+/// What the bundler says about the files that it reads and writes.
 #[derive(Deserialize)]
 struct Metafile {
     inputs: BTreeMap<String, serde::de::IgnoredAny>,
+    outputs: BTreeMap<String, serde::de::IgnoredAny>,
 }
 
 /// Bundles a script. Returns the bundler's errors with file, line and excerpt if it refuses.
@@ -149,13 +150,20 @@ pub(super) async fn run(
 
 /// Returns the project's own files that the bundler has read, by its list in this file.
 pub(super) fn inputs(root: &Path, meta: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
-    let text = std::fs::read_to_string(meta)
-        .with_context(|| format!("the bundler's output {} is gone", meta.display()))?;
-    let metafile: Metafile =
-        serde_json::from_str(&text).context("the bundler's list of inputs is odd")?;
-    let files = metafile.inputs.into_keys();
+    let files = metafile(meta)?.inputs.into_keys();
     let own = files.filter(|file| !file.contains("node_modules/") && !file.contains(':'));
     Ok(own.map(|file| root.join(file)).collect())
+}
+
+/// Returns the files that the bundler has written, by its list in this file.
+pub(super) fn outputs(root: &Path, meta: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
+    Ok(metafile(meta)?.outputs.into_keys().map(|file| root.join(file)).collect())
+}
+
+fn metafile(meta: &Path) -> anyhow::Result<Metafile> {
+    let text = std::fs::read_to_string(meta)
+        .with_context(|| format!("the bundler's output {} is gone", meta.display()))?;
+    serde_json::from_str(&text).context("the bundler's list of files is odd")
 }
 
 fn read(root: &Path, out: &Path, meta: &Path) -> anyhow::Result<Bundle> {

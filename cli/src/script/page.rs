@@ -71,27 +71,21 @@ impl PageScripts {
             Err(more) => errors.push_str(&more),
         }
         let built = match errors.is_empty() {
-            true => Ok(self.hash()?),
+            true => Ok(self.hash(&meta)?),
             false => Err(refused(&errors)),
         };
         Ok((built, inputs))
     }
 
-    /// Returns a hash of all bundles, which changes with each of them.
-    fn hash(&self) -> anyhow::Result<ModuleHash> {
-        let gone = || format!("{} cannot be read", self.dist.display());
+    /// Returns a hash of the bundles in the bundler's list, which changes with each of them.
+    fn hash(&self, meta: &Path) -> anyhow::Result<ModuleHash> {
         let mut all = Vec::new();
-        for entry in std::fs::read_dir(&self.dist).with_context(gone)? {
-            let path = entry.with_context(gone)?.path();
-            if path.is_file() {
-                all.push((path.clone(), std::fs::read(&path).with_context(gone)?));
-            }
+        for path in bundle::outputs(&self.root, meta)? {
+            let bytes = std::fs::read(&path);
+            all.extend(path.as_os_str().as_encoded_bytes());
+            all.extend(bytes.with_context(|| format!("{} cannot be read", path.display()))?);
         }
-        all.sort();
-        let bytes = all
-            .into_iter()
-            .flat_map(|(path, bytes)| [path.into_os_string().into_encoded_bytes(), bytes]);
-        Ok(ModuleHash::of(&bytes.collect::<Vec<_>>().concat()))
+        Ok(ModuleHash::of(&all))
     }
 
     fn command(&self, tools: &NpmTools, profile: &str, out: &Path, meta: &Path) -> Command {

@@ -207,6 +207,10 @@ fn mistakes_in_wranglers_file_are_shown_with_their_places() {
             |for more about this, run `room explain R0044`
         "#]],
     );
+}
+
+#[test]
+fn something_that_is_missing_in_wranglers_file_is_named() {
     check(
         "{ \"name\": \"chat\" }",
         expect![[r#"
