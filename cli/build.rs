@@ -30,7 +30,9 @@ fn main() {
     for folder in embedded {
         println!("cargo:rerun-if-changed={folder}");
     }
-    println!("cargo:rustc-check-cfg=cfg(room_engine, values(\"embedded\", \"checkout\", \"missing\"))");
+    println!(
+        "cargo:rustc-check-cfg=cfg(room_engine, values(\"embedded\", \"checkout\", \"missing\"))"
+    );
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     // One folder for all profiles of the program: the engine is the same.
     let target_dir = out

@@ -5,7 +5,7 @@
 
 use crate::cargo::{Inputs, Package};
 use crate::project::Project;
-use crate::script::{PageScripts, RoomScript};
+use crate::script::{PageScripts, RoomScript, ScriptForm};
 use anyhow::Context as _;
 use room_runtime::PartyName;
 use room_runtime::id::ModuleHash;
@@ -118,7 +118,12 @@ impl BuildPlan {
     ///
     /// # Cancel safety
     /// Dropping it kills the build with all its compilers.
-    pub(crate) async fn build(&self, profile: &str, noise: Noise) -> anyhow::Result<Build> {
+    pub(crate) async fn build(
+        &self,
+        profile: &str,
+        noise: Noise,
+        form: ScriptForm,
+    ) -> anyhow::Result<Build> {
         let (mut made, mut inputs) = (Vec::new(), Inputs::default());
         for source in &self.sources {
             let built = match source {
@@ -136,7 +141,7 @@ impl BuildPlan {
                     }
                 }
                 PartySource::Script(script) => {
-                    let (built, read) = script.build().await?;
+                    let (built, read) = script.build(form).await?;
                     inputs.extend(read);
                     built
                 }

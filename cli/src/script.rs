@@ -19,8 +19,13 @@ use crate::print;
 use crate::project::Project;
 use anyhow::Context as _;
 use bundle::Bundle;
+use freeze::BundledScript;
+pub(crate) use freeze::ScriptForm;
+use npm::NpmTools;
 pub(crate) use page::PageScripts;
+use room_runtime::CronSetting;
 use room_runtime::id::ModuleHash;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The script of one party.
@@ -34,6 +39,8 @@ pub(crate) struct RoomScript {
     export: String,
     /// The folder for what is built.
     own: PathBuf,
+    /// What the module begins with: the schedules of the project's crons, which the host does not tell a room.
+    prelude: String,
 }
 
 /// A component and its place on disk, or the errors of a script.
@@ -46,30 +53,31 @@ impl RoomScript {
         let hash =
             ModuleHash::of(format!("{}\n{}", file.display(), script.export).as_bytes()).to_string();
         let own = project.own("scripts").join(hash);
-        Self { root: project.root.clone(), file, export: script.export.clone(), own }
+        let (root, export) = (project.root.clone(), script.export.clone());
+        Self { root, file, export, own, prelude: prelude(&project.manifest.crons) }
     }
 
-    /// Bundles it, checks its types, and freezes it into a component. Errors go to stderr as they are.
+    /// Bundles it, checks its types, and makes a component of it. Errors go to stderr as they are.
     ///
     /// # Errors
     /// A mistake: the bundler is missing and cannot be installed, or this program has no engine.
     ///
     /// # Cancel safety
     /// Dropping it kills the bundler and the check of types.
-    pub(crate) async fn build(&self) -> anyhow::Result<(Built, Inputs)> {
+    pub(crate) async fn build(&self, form: ScriptForm) -> anyhow::Result<(Built, Inputs)> {
         let tools = npm::tools(&self.root).await?;
         std::fs::create_dir_all(&self.own)
             .with_context(|| format!("{} cannot be made", self.own.display()))?;
         let read = disk_time();
-        let (bundled, typed) = tokio::join!(
-            bundle::make(&tools, &self.root, &self.file, &self.own),
-            types::check(&tools, &self.root, Path::new(types::CONFIG)),
-        );
-        let (bundled, typed) = (bundled?, typed?);
+        let config = Path::new(types::CONFIG);
+        let (made, typed) =
+            tokio::join!(self.component(&tools, form), types::check(&tools, &self.root, config));
         let mut inputs = self.inputs();
         inputs.times.scripts = Some(read);
-        let Bundle { source, positions, files } = match (bundled, typed) {
-            (Ok(bundle), Ok(())) => bundle,
+        let (made, files) = made?;
+        inputs.files.extend(files);
+        let bytes = match (made, typed?) {
+            (Ok(bytes), Ok(())) => bytes,
             (Err(errors), Ok(())) | (Ok(_), Err(errors)) => {
                 return Ok((Err(refused(&errors)), inputs));
             }
@@ -78,16 +86,28 @@ impl RoomScript {
                 return Ok((Err(refused(&errors)), inputs));
             }
         };
-        inputs.files.extend(files);
-        let frozen = freeze::freeze(source, self.export.clone(), positions).await?;
-        let bytes = match frozen {
-            Ok(bytes) => bytes,
-            Err(error) => return Ok((Err(refused(&format!("error: {error}\n"))), inputs)),
-        };
         let path = self.own.join("room.wasm");
         std::fs::write(&path, &bytes)
             .with_context(|| format!("{} cannot be written", path.display()))?;
         Ok((Ok((path, bytes)), inputs))
+    }
+
+    /// Bundles it and makes a component of it, or returns its errors; and the files that the bundler read.
+    async fn component(
+        &self,
+        tools: &NpmTools,
+        form: ScriptForm,
+    ) -> anyhow::Result<(Result<Vec<u8>, String>, BTreeSet<PathBuf>)> {
+        let bundled = bundle::make(tools, &self.root, &self.file, &self.own).await?;
+        let Bundle { source, positions, files } = match bundled {
+            Ok(bundle) => bundle,
+            Err(errors) => return Ok((Err(errors), BTreeSet::new())),
+        };
+        // On the first line, so that the lines keep their numbers.
+        let source = format!("{}{source}", self.prelude);
+        let script = BundledScript { source, export: self.export.clone(), positions };
+        let made = freeze::make(script, form).await?;
+        Ok((made.map_err(|error| format!("error: {error}\n")), files))
     }
 
     /// Runs the project's own tests: its `npm test`. Returns true if it passed.
@@ -115,6 +135,16 @@ impl RoomScript {
     pub(crate) fn output(&self) -> PathBuf {
         self.own.clone()
     }
+}
+
+/// Returns the statement that the library of rooms reads the schedules from; nothing if there are none.
+fn prelude(crons: &[CronSetting]) -> String {
+    if crons.is_empty() {
+        return String::new();
+    }
+    let schedules = crons.iter().map(|cron| (cron.name.clone(), cron.schedule.clone().into()));
+    let schedules: serde_json::Map<String, serde_json::Value> = schedules.collect();
+    format!("globalThis[Symbol.for(\"room.crons\")]={};", serde_json::Value::from(schedules))
 }
 
 /// Prints errors, and returns them as plain text.

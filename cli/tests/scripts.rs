@@ -141,6 +141,24 @@ fn a_room_in_typescript_is_checked_served_and_reloaded_with_its_sockets() {
     assert_eq!(dev.stop().0, Some(0));
 }
 
+/// A deployment of the same code would be a new version otherwise.
+#[test]
+fn the_same_script_is_the_same_module_in_every_build() {
+    let made = Made::of("typescript", "src/server.ts");
+    let hash = || {
+        let built = room(&made.root(), &["build", "--json"]).output();
+        let built = built.expect("the command was built with this test");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let printed = String::from_utf8(built.stdout).expect("JSON is UTF-8");
+        let line = printed.lines().find(|line| line.contains("\"hash\""));
+        line.expect("a module has a hash").to_owned()
+    };
+    let first = hash();
+    assert_eq!(first, hash());
+    made.save(&made.with(GREETING, "Good evening."));
+    assert_ne!(first, hash());
+}
+
 #[test]
 fn an_error_of_a_handler_names_the_line_of_the_authors_file() {
     let made = Made::of("typescript", "src/server.ts");

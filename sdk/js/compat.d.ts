@@ -62,7 +62,7 @@ type DurableObjectStorage = import("roomkit/server").Storage;
 type DurableObjectStub<T = unknown> = import("roomkit/server").RoomStub<T>;
 type ExecutionContext = import("roomkit/server").ExecutionContext;
 
-/** What `scheduled` of a worker gets. `cron` is the name of the cron in room.toml. */
+/** What `scheduled` of a worker gets. */
 interface ScheduledController {
   readonly cron: string;
   readonly scheduledTime: number;

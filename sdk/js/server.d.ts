@@ -300,6 +300,7 @@ export interface Timer<T = any> {
 /** A planned call: `[crons]` in room.toml. */
 export interface Cron {
   readonly name: string;
+  /** Its schedule, as in `0 3 * * *`. */
   readonly cron: string;
   /** In milliseconds since 1970. */
   readonly scheduledTime: number;

@@ -16,8 +16,8 @@ use crate::bindings::exports::room::runtime::{
     batch, cron_events, door, events, expiry, fetch, outcall_events, stream_events, timer_events,
 };
 use crate::bindings::room::runtime::{
-    alarm, answer, connections, fetch_now, inbox, log, outcalls, room, storage, streams, timers,
-    types,
+    alarm, answer, attachment, connections, fetch_now, inbox, log, outcalls, room, storage,
+    streams, timers, types,
 };
 use crate::connection::{Close, Connection};
 use crate::context::Context;
@@ -50,6 +50,11 @@ thread_local! {
 /// The exports of a component whose room is an `R`; [`export!`](crate::export) names it.
 #[derive(Debug)]
 pub struct Component<R>(PhantomData<R>);
+
+/// What the builder put behind the code of this module; empty if it put nothing there.
+pub fn attached() -> Vec<u8> {
+    attachment::read()
+}
 
 impl<R: Room> Component<R> {
     /// Runs a callback of the started room.

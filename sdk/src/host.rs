@@ -17,7 +17,7 @@ use crate::message::Message;
 use crate::outcall::{OutcallFailure, PendingRequest, Redirects};
 
 #[cfg(target_family = "wasm")]
-pub use crate::guest::Wasm as Current;
+pub use crate::guest::{Wasm as Current, attached};
 #[cfg(not(target_family = "wasm"))]
 pub use crate::test::Mock as Current;
 

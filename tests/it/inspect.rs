@@ -162,6 +162,17 @@ async fn rooms_in_memory_are_sorted_by_their_counters() {
 }
 
 #[tokio::test]
+async fn inspecting_a_live_room_shows_the_memory_of_its_guest() {
+    let node = Setup::memory().start().await;
+    let mut client = node.connect("lobby").await;
+    client.ask(json!(["report"])).await;
+    let memory = &lobby(&node).await["memory"];
+    let (bytes, max) = (memory["bytes"].as_u64().unwrap(), memory["max"].as_u64().unwrap());
+    assert_eq!(max, Limits::default().memory_bytes_max);
+    assert!(bytes > 0 && bytes <= max && bytes.is_multiple_of(64 * 1024), "{memory}");
+}
+
+#[tokio::test]
 async fn inspecting_a_room_shows_its_state_without_waking_it() {
     let node = Setup::disk().hibernate().limits(quick).start().await;
     let mut client = node.connect("lobby?_pk=a&state=kept&tags=red&token=s3cret").await;
@@ -170,11 +181,14 @@ async fn inspecting_a_room_shows_its_state_without_waking_it() {
     let before = client.ask(json!([{"put": ["n", 1]}, {"alarm_in": 600_000}, "report"])).await;
     let before: Value = serde_json::from_str(&before).unwrap();
     until("it to hibernate", async || lobby(&node).await["phase"] == "hibernated").await;
+    // Keys are counted when their commit reaches the tree, which is later than it is durable.
+    until("its keys to be counted", async || lobby(&node).await["storage"]["keys"] == 3).await;
     // Looking at it for longer than it takes to leave memory changes nothing.
     let seen = lobby(&node).await;
     let first = &seen["connections"][0];
     assert_eq!((&first["id"], &first["tags"]), (&json!("a"), &json!(["red"])));
     assert_eq!(first["state"], json!({"json": "kept"}));
+    assert_eq!(seen["memory"], Value::Null, "a room without an instance has no memory");
     assert_eq!(first["lag"], json!({"messages": 0, "bytes": 0}));
     let uri = first["uri"].as_str().unwrap();
     assert!(uri.ends_with("/parties/main/lobby?_pk=a&state=…&tags=…&token=…"), "{uri}");
@@ -182,7 +196,6 @@ async fn inspecting_a_room_shows_its_state_without_waking_it() {
     assert_eq!(seen["module"].as_str().map(str::len), Some(12));
     assert!(seen["alarm"]["due_ms"].as_u64() > seen["last_active_ms"].as_u64());
     assert!(seen["turn_times"]["count"].as_u64() >= Some(4), "{seen}");
-    assert_eq!(seen["storage"]["keys"], 3);
     let page = look(&node, "rooms/main/lobby?connections=1").await;
     assert_eq!(page["connections"].as_array().map(Vec::len), Some(1));
     let next = page["next"].as_str().unwrap();

@@ -8,6 +8,7 @@ use crate::building::{BuildOutcome, BuildPlan, Component, Noise};
 use crate::component::imports;
 use crate::print::{self, BOLD, DIM, counted, styled};
 use crate::project::{Project, shown};
+use crate::script::ScriptForm;
 use room_runtime::id::ModuleHash;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -27,10 +28,11 @@ struct BuiltModule {
 pub(crate) fn run(args: &BuildArgs) -> anyhow::Result<ExitCode> {
     let project = Project::find(&args.project)?;
     let plan = BuildPlan::of(&project)?;
-    let components = match wait_for(plan.build(&args.profile, Noise::Full))?.outcome {
-        BuildOutcome::Built(components) => components,
-        BuildOutcome::Refused(_) => return Ok(ExitCode::from(1)),
-    };
+    let components =
+        match wait_for(plan.build(&args.profile, Noise::Full, ScriptForm::Frozen))?.outcome {
+            BuildOutcome::Built(components) => components,
+            BuildOutcome::Refused(_) => return Ok(ExitCode::from(1)),
+        };
     let made = components.into_iter().map(BuiltModule::of).collect::<anyhow::Result<Vec<_>>>()?;
     if args.json {
         print::data(serde_json::to_string_pretty(&made)?);

@@ -19,6 +19,7 @@ use crate::print::{self, BOLD, DIM, GOOD, WARN, counted, styled};
 use crate::progress::{Progress, amount};
 use crate::project::Project;
 use crate::remote::{Remote, project_path};
+use crate::script::ScriptForm;
 use anyhow::Context as _;
 use room_runtime::server::{BlobId, Release, ReleaseAsset, ReleaseParty};
 use room_runtime::{Limits, WhenQuiet};
@@ -53,10 +54,11 @@ pub(crate) fn deploy(args: &DeployArgs) -> anyhow::Result<ExitCode> {
     // Asked before the build: an invalid token or address is reported at once.
     remote.ask("GET", "server", &[])?;
     let plan = BuildPlan::of(&project)?;
-    let components = match wait_for(plan.build(&args.profile, Noise::Full))?.outcome {
-        BuildOutcome::Built(components) => components,
-        BuildOutcome::Refused(_) => return Ok(ExitCode::from(1)),
-    };
+    let components =
+        match wait_for(plan.build(&args.profile, Noise::Full, ScriptForm::Frozen))?.outcome {
+            BuildOutcome::Built(components) => components,
+            BuildOutcome::Refused(_) => return Ok(ExitCode::from(1)),
+        };
     for component in &components {
         let (party, size) = (&component.party, component.bytes.len().div_ceil(1024));
         let imports = imports(&component.bytes)?.len();

@@ -6,6 +6,7 @@
 use crate::args::operate::InspectArgs;
 use crate::operator::{Operator, ago, span};
 use crate::print::counted;
+use crate::progress::amount;
 use serde_json::Value;
 use std::process::ExitCode;
 
@@ -60,6 +61,10 @@ fn shown(report: &Value) -> String {
     }
     if report["module"].is_string() {
         line("module", text(&report["module"]));
+    }
+    let memory = &report["memory"];
+    if let (Some(bytes), Some(max)) = (memory["bytes"].as_u64(), memory["max"].as_u64()) {
+        line("memory", format!("{}, of {} that a room may have", amount(bytes), amount(max)));
     }
     if let Some(active) = report["last_active_ms"].as_u64() {
         line("active", ago(active));
@@ -155,6 +160,7 @@ mod tests {
             "party": "main", "room": "lobby", "phase": "broken", "rests_ms": 5_000, "busy": true,
             "at_work": {"event": "message", "for_ms": 1_500},
             "storage": {"keys": 2, "bytes": 30}, "alarm": null, "module": "0123abcd",
+            "memory": {"bytes": 1_310_720, "max": 16_777_216},
             "timers": {"count": 0, "bytes": 0, "next_ms": null}, "ticks_ms": 50,
             "streams": {"count": 3, "bytes": 9}, "webhooks": {"waiting": 2, "dead": 1},
             "connections": [{
@@ -171,6 +177,7 @@ mod tests {
               streams      3 open, 9 bytes queued
               webhooks     2 wait, 1 dead
               module       0123abcd
+              memory       1.2 MiB, of 16.0 MiB that a room may have
                 a  http://h/party/lobby?_pk=a  tags red  state {"x":1}  behind by 2 messages, 9 bytes
                 … more: --after 7
         "#]]

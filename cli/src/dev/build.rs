@@ -5,6 +5,7 @@
 
 use crate::building::{Build, BuildPlan, Noise};
 use crate::cargo::disk_time;
+use crate::script::ScriptForm;
 use anyhow::Context as _;
 use std::time::{Duration, SystemTime};
 use tokio::task::JoinHandle;
@@ -33,7 +34,7 @@ impl Builder {
         self.cancel();
         self.running = Some(tokio::spawn(async move {
             let (start, started) = (Instant::now(), disk_time());
-            let outcome = plan.build(&profile, noise).await;
+            let outcome = plan.build(&profile, noise, ScriptForm::Attached).await;
             Built { outcome, started, took: start.elapsed() }
         }));
     }

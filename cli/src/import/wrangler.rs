@@ -188,7 +188,7 @@ fn triggers(reader: &mut ImportReader<'_>, keys: &[PlacedKey]) {
             };
             let name = format!("cron-{}", number + 1);
             let note = format!(
-                "[crons.{name}] schedule = {schedule:?}; scheduled(controller) is called in the room {name:?}, and controller.cron is its name"
+                "[crons.{name}] schedule = {schedule:?}; scheduled() is called in the room {name:?} of the first party"
             );
             reader.cron(
                 &format!("triggers.crons.{number}"),

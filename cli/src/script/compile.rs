@@ -1,7 +1,7 @@
 //! The compilation of the engine for scripts, from the sources of this repository. Owns the call of cargo for it.
 //!
 //! Invariant: the compilation does not see the variables that another cargo sets for its own. The build script of this
-//! package uses this file, too, so that it knows nothing of the program.
+//! package uses this file, too, so it does not know the program.
 //!
 //! The engine is a component of its own: the crate `room-engine`, for the target of rooms. Its QuickJS is written in C,
 //! which clang compiles.

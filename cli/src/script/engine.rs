@@ -34,7 +34,8 @@ mod source {
     use std::path::Path;
     use std::sync::OnceLock;
 
-    pub(super) const HELP: &str = "install clang (`apt-get install clang llvm`), and run this again";
+    pub(super) const HELP: &str =
+        "install clang (`apt-get install clang llvm`), and run this again";
 
     pub(super) fn component() -> Result<&'static [u8], String> {
         static COMPILED: OnceLock<Result<Vec<u8>, String>> = OnceLock::new();

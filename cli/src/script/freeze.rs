@@ -1,21 +1,37 @@
-//! The engine with a script in its heap, as a component. Owns the engine and the image of its memory.
+//! The engine with a script, as a component. Owns the engine and the images of its memory.
 //!
-//! Invariant: while a script is frozen it reaches nothing: no file, no network, no room; and it ends in bounded time and
-//! memory. The engine is compiled once, and kept on disk between runs. It does not know where scripts come from.
+//! Invariant: while a script is evaluated here it reaches nothing: no file, no network, no room, no time, no chance; and it
+//! ends in bounded time and memory. The same script gives the same bytes. The engine is compiled once, and kept on disk
+//! between runs. It does not know where scripts come from.
+//!
+//! A script to be deployed is frozen: evaluated once, so that a room starts from the heap that is left, and rooms share
+//! its memory. That makes a new component, whose compilation takes a second or more. So in `room dev` the script is data
+//! behind a component that stays the same: the engine with its library in the heap. There each room evaluates the script
+//! when it starts.
 
 use super::engine;
 use super::positions::BundlePositions;
 use anyhow::{Context as _, anyhow};
+use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::Duration;
+use tokio::sync::OnceCell;
+use wasm_encoder::{ComponentSection as _, CustomSection};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Instance, Lift, Linker, ResourceTable, WasmList};
 use wasmtime::{Cache, CacheConfig, Config, Engine, Store, StoreLimits, StoreLimitsBuilder, Trap};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::random::Deterministic;
+use wasmtime_wasi::{
+    HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
+};
 use wasmtime_wizer::{ComponentContext, ComponentInstanceState, Wizer};
 
-/// The engine's function that evaluates a script.
+/// The engine's functions that evaluate a script, and the library alone.
 const FREEZE: &str = "freeze";
+const WARM: &str = "warm";
+
+/// The custom section behind a component that holds a script.
+const ATTACHMENT: &str = "room:attachment";
 
 /// The longest that the top level of a script runs.
 const TIME_MAX: Duration = Duration::from_secs(10);
@@ -29,6 +45,34 @@ struct Freezer {
     component: Component,
     parts: ComponentContext<'static>,
     wizer: Wizer,
+    /// The engine with its library in the heap.
+    warm: OnceCell<Vec<u8>>,
+}
+
+/// The engine after it evaluated something.
+type Evaluated = (Store<FreezingHost>, Instance);
+
+/// A clock that stands still.
+struct StoppedClock;
+
+impl HostWallClock for StoppedClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+impl HostMonotonicClock for StoppedClock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        0
+    }
 }
 
 /// What the engine has while a script is frozen.
@@ -44,22 +88,43 @@ impl WasiView for FreezingHost {
     }
 }
 
-/// Freezes a script. Returns the component, or the script's own error.
+/// What a script becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ScriptForm {
+    /// An image of its heap.
+    Frozen,
+    /// Data behind the engine.
+    Attached,
+}
+
+/// A script, bundled.
+pub(super) struct BundledScript {
+    pub(super) source: String,
+    /// The export that is the room.
+    pub(super) export: String,
+    pub(super) positions: BundlePositions,
+}
+
+/// Makes a component of a script. Returns the component, or the script's own error.
 ///
 /// # Errors
 /// A mistake: this program has no engine. Otherwise a failure of ours.
-pub(super) async fn freeze(
-    source: String,
-    export: String,
-    positions: BundlePositions,
+pub(super) async fn make(
+    script: BundledScript,
+    form: ScriptForm,
 ) -> anyhow::Result<Result<Vec<u8>, String>> {
     let runtime = tokio::runtime::Handle::current();
-    let frozen = tokio::task::spawn_blocking(move || {
+    let made = tokio::task::spawn_blocking(move || {
         let freezer = freezer()?;
-        let frozen = runtime.block_on(freezer.freeze(&source, &export, &positions.encode()));
-        frozen.map_err(|error| anyhow!("the script cannot be frozen: {error:#}"))
+        let made = runtime.block_on(async {
+            match form {
+                ScriptForm::Frozen => freezer.freeze(&script).await,
+                ScriptForm::Attached => freezer.attach(&script).await,
+            }
+        });
+        made.map_err(|error| anyhow!("the script cannot be evaluated: {error:#}"))
     });
-    frozen.await.context("the freezing of a script ended in the middle")?
+    made.await.context("the evaluation of a script ended in the middle")?
 }
 
 /// The engine of this process, compiled by the first caller.
@@ -90,17 +155,79 @@ impl Freezer {
                 std::thread::sleep(Duration::from_secs(1));
             }
         })?;
-        Ok(Self { engine, component, parts, wizer })
+        Ok(Self { engine, component, parts, wizer, warm: OnceCell::new() })
     }
 
-    async fn freeze(
+    /// Evaluates a script, and makes a component of the heap that it leaves.
+    async fn freeze(&self, script: &BundledScript) -> wasmtime::Result<Result<Vec<u8>, String>> {
+        match self.evaluate(script).await? {
+            Ok(evaluated) => Ok(Ok(self.image(evaluated).await?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Evaluates a script to find its errors, and puts it behind the engine.
+    async fn attach(&self, script: &BundledScript) -> wasmtime::Result<Result<Vec<u8>, String>> {
+        if let Err(error) = self.evaluate(script).await? {
+            return Ok(Err(error));
+        }
+        let mut bytes = self.warm().await?.to_vec();
+        let mut contents = Vec::new();
+        for text in [&script.export, &script.source] {
+            contents.extend(u32::try_from(text.len())?.to_le_bytes());
+        }
+        contents.extend(script.export.as_bytes());
+        contents.extend(script.source.as_bytes());
+        contents.extend(script.positions.encode());
+        let data = Cow::Borrowed(contents.as_slice());
+        CustomSection { name: ATTACHMENT.into(), data }.append_to_component(&mut bytes);
+        Ok(Ok(bytes))
+    }
+
+    /// Returns the engine with its library in the heap, made by the first caller.
+    async fn warm(&self) -> wasmtime::Result<&[u8]> {
+        let made = self.warm.get_or_try_init(|| async {
+            let (mut store, instance) = self.instance().await?;
+            let warm = instance.get_typed_func::<(), (Result<(), String>,)>(&mut store, WARM)?;
+            let (warmed,) = warm.call_async(&mut store, ()).await?;
+            warmed.map_err(wasmtime::Error::msg)?;
+            self.image((store, instance)).await
+        });
+        Ok(made.await?)
+    }
+
+    async fn evaluate(
         &self,
-        source: &str,
-        export: &str,
-        positions: &[u8],
-    ) -> wasmtime::Result<Result<Vec<u8>, String>> {
+        script: &BundledScript,
+    ) -> wasmtime::Result<Result<Evaluated, String>> {
+        let (mut store, instance) = self.instance().await?;
+        let freeze = instance
+            .get_typed_func::<(&str, &str, &[u8]), (Result<(), String>,)>(&mut store, FREEZE)?;
+        let positions = script.positions.encode();
+        let arguments = (script.source.as_str(), script.export.as_str(), positions.as_slice());
+        match freeze.call_async(&mut store, arguments).await {
+            Ok((Ok(()),)) => Ok(Ok((store, instance))),
+            Ok((Err(error),)) => Ok(Err(error)),
+            Err(error) => Ok(Err(why(&error))),
+        }
+    }
+
+    async fn image(&self, (mut store, instance): Evaluated) -> wasmtime::Result<Vec<u8>> {
+        let mut state = FrozenState { store: &mut store, instance };
+        self.wizer.snapshot_component(&self.parts, &mut state).await
+    }
+
+    async fn instance(&self) -> wasmtime::Result<Evaluated> {
+        // Neither time nor chance gets into an image.
+        let wasi = WasiCtxBuilder::new()
+            .wall_clock(StoppedClock)
+            .monotonic_clock(StoppedClock)
+            .secure_random(Deterministic::new(vec![0]))
+            .insecure_random(Deterministic::new(vec![0]))
+            .insecure_random_seed(0)
+            .build();
         let nothing = FreezingHost {
-            wasi: WasiCtxBuilder::new().build(),
+            wasi,
             table: ResourceTable::new(),
             limits: StoreLimitsBuilder::new().memory_size(MEMORY_BYTES_MAX).build(),
         };
@@ -108,15 +235,7 @@ impl Freezer {
         store.limiter(|nothing| &mut nothing.limits);
         store.set_epoch_deadline(TIME_MAX.as_secs());
         let instance = self.linker()?.instantiate_async(&mut store, &self.component).await?;
-        let freeze = instance
-            .get_typed_func::<(&str, &str, &[u8]), (Result<(), String>,)>(&mut store, FREEZE)?;
-        match freeze.call_async(&mut store, (source, export, positions)).await {
-            Ok((Ok(()),)) => {}
-            Ok((Err(error),)) => return Ok(Err(error)),
-            Err(error) => return Ok(Err(why(&error))),
-        }
-        let mut state = FrozenState { store: &mut store, instance };
-        Ok(Ok(self.wizer.snapshot_component(&self.parts, &mut state).await?))
+        Ok((store, instance))
     }
 
     /// WASI with nothing granted, and a host whose every function refuses.

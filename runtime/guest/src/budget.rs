@@ -102,6 +102,11 @@ impl Budget {
         self.memory_denied.then_some(Overrun::Memory { bytes: self.limits.memory_bytes_max })
     }
 
+    /// Returns the bytes of the instance's linear memory.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     pub(super) fn limits(&self) -> &Arc<Limits> {
         &self.limits
     }

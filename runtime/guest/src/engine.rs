@@ -16,7 +16,7 @@
 use crate::budget::GuestMemory;
 use crate::function_cache::FunctionCache;
 use crate::host::HostState;
-use crate::module::{CompiledModule, LoadError};
+use crate::module::{CompiledCode, CompiledModule, LoadError};
 use hashbrown::HashMap;
 use room_core::config::ModuleSource;
 use room_core::id::ModuleHash;
@@ -59,9 +59,42 @@ struct EngineShared {
     linker: Linker<HostState>,
     rooms_max: u64,
     memory: GuestMemory,
-    /// Compiled modules by their hashes, as long as a project holds them. Each has a lock of its own, so that
-    /// one of several projects that ask for it at the same time compiles it.
-    modules: Mutex<HashMap<ModuleHash, Arc<Mutex<Weak<CompiledModule>>>>>,
+    /// The modules that projects hold.
+    modules: HeldByHash<CompiledModule>,
+    /// Their code, which modules share that differ in their attachments alone.
+    codes: HeldByHash<CompiledCode>,
+}
+
+/// What some part of the process holds, by the hash of the bytes that it is made of. Each entry has a lock of its own, so
+/// that one of several that ask for it at the same time makes it.
+struct HeldByHash<T>(Mutex<HashMap<ModuleHash, Arc<Mutex<Weak<T>>>>>);
+
+impl<T> Default for HeldByHash<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> HeldByHash<T> {
+    /// Returns what is held under this hash, or the result of `make`.
+    fn get<E>(&self, hash: ModuleHash, make: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+        let entry = {
+            let mut held = lock(&self.0);
+            // Drops the entries of what is gone. A thread that makes something holds a clone of its entry.
+            held.retain(|_, entry| {
+                let kept = entry.try_lock().map_or(true, |held| held.strong_count() > 0);
+                kept || Arc::strong_count(entry) > 1
+            });
+            held.entry(hash).or_default().clone()
+        };
+        let mut held = lock(&entry);
+        if let Some(present) = held.upgrade() {
+            return Ok(present);
+        }
+        let made = Arc::new(make()?);
+        *held = Arc::downgrade(&made);
+        Ok(made)
+    }
 }
 
 /// The engine as one project sees it: with its limits, its count of memory and its log. Cheap to clone;
@@ -125,8 +158,9 @@ impl SharedEngine {
         let inner = wasmtime::Engine::new(&config).map_err(fail)?;
         let linker = crate::host::linker(&inner).map_err(fail)?;
         spawn_ticker(inner.weak(), limits.tick_ms).map_err(|e| EngineError(e.to_string()))?;
-        let (memory, modules) = (GuestMemory::default(), Mutex::default());
-        Ok(Self(Arc::new(EngineShared { inner, linker, rooms_max, memory, modules })))
+        let memory = GuestMemory::default();
+        let (modules, codes) = (HeldByHash::default(), HeldByHash::default());
+        Ok(Self(Arc::new(EngineShared { inner, linker, rooms_max, memory, modules, codes })))
     }
 
     /// Returns how many rooms of all projects together can have an instance at the same time.
@@ -169,28 +203,21 @@ impl Engine {
 
     /// Returns the compiled module of this hash: the one that another project holds, or the result of
     /// `compile`.
-    pub(super) fn compiled(
+    pub(super) fn module(
         &self,
         hash: ModuleHash,
         compile: impl FnOnce() -> Result<CompiledModule, LoadError>,
     ) -> Result<Arc<CompiledModule>, LoadError> {
-        let entry = {
-            let mut modules = lock(&self.shared.0.modules);
-            // Drops the entries of modules that no project holds. A thread that compiles a module holds a
-            // clone of its entry.
-            modules.retain(|_, entry| {
-                let kept = entry.try_lock().map_or(true, |module| module.strong_count() > 0);
-                kept || Arc::strong_count(entry) > 1
-            });
-            modules.entry(hash).or_default().clone()
-        };
-        let mut module = lock(&entry);
-        if let Some(compiled) = module.upgrade() {
-            return Ok(compiled);
-        }
-        let compiled = Arc::new(compile()?);
-        *module = Arc::downgrade(&compiled);
-        Ok(compiled)
+        self.shared.0.modules.get(hash, compile)
+    }
+
+    /// Returns the compiled code of this hash, as [`Engine::module`] does.
+    pub(super) fn code(
+        &self,
+        hash: ModuleHash,
+        compile: impl FnOnce() -> Result<CompiledCode, LoadError>,
+    ) -> Result<Arc<CompiledCode>, LoadError> {
+        self.shared.0.codes.get(hash, compile)
     }
 
     pub(super) fn inner(&self) -> &wasmtime::Engine {

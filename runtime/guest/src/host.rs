@@ -4,6 +4,7 @@
 //! not know what becomes of the turn.
 
 use crate::answer;
+use crate::attachment;
 use crate::batch::{self, Inbox};
 use crate::bindings::Core as World;
 use crate::bindings::room::runtime::{alarm, connections, log, room, storage, timers, types};
@@ -16,10 +17,12 @@ use crate::outside::HookAllowance;
 use crate::samples::Samples;
 use room_core::connection::Connection;
 use room_core::event::{AddedHeaders, CloseFrame, Message, Response};
+use room_core::id::RoomId;
 use room_core::jobs::{JobId, Timer};
 use room_core::limits::{Limits, size};
 use room_core::span::{Direction, ListOptions};
 use room_core::turn::{Refusal, TimerPlan, Turn};
+use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -39,6 +42,8 @@ pub(super) struct HostState {
     pub(super) added: Option<AddedHeaders>,
     /// The way of a hook to other servers; `None` in a room.
     pub(super) hook: Option<HookAllowance>,
+    /// What the builder put behind the guest's code.
+    pub(super) attachment: Arc<[u8]>,
     party: String,
     room: String,
     wasi: WasiCtx,
@@ -51,8 +56,8 @@ impl HostState {
         budget: Budget,
         log: GuestLog,
         (wasi, samples): (WasiCtx, Samples),
-        party: &str,
-        room: &str,
+        attachment: Arc<[u8]>,
+        room: &RoomId,
     ) -> Self {
         Self {
             budget,
@@ -63,8 +68,9 @@ impl HostState {
             refusal: None,
             added: None,
             hook: None,
-            party: party.to_owned(),
-            room: room.to_owned(),
+            attachment,
+            party: room.party().as_str().to_owned(),
+            room: room.name().to_owned(),
             wasi,
             samples,
             table: ResourceTable::new(),
@@ -117,6 +123,7 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<HostS
     batch::add_to_linker(&mut linker)?;
     outcalls::add_to_linker(&mut linker)?;
     answer::add_to_linker(&mut linker)?;
+    attachment::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

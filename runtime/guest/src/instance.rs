@@ -100,7 +100,8 @@ impl Instance {
         let log = GuestLog::new(room.clone(), engine.limits(), engine.logs().clone());
         let wasi = wasi::context(samples, &log, &code.vars);
         let budget = Budget::new(engine.limits().clone());
-        let host = HostState::new(budget, log.clone(), wasi, room.party().as_str(), room.name());
+        let attachment = code.module.compiled.attachment.clone();
+        let host = HostState::new(budget, log.clone(), wasi, attachment, room);
         let mut store = Store::new(engine.inner(), host);
         store.limiter(|host| &mut host.budget);
         store.epoch_deadline_callback(|mut ctx| {
@@ -121,6 +122,11 @@ impl Instance {
     /// Adds this guest's memory to the count of the node's rooms, until the guest is gone.
     pub fn count_memory(&mut self, memory: &GuestMemory) {
         self.store.data_mut().budget.count_with(memory.clone());
+    }
+
+    /// Returns the bytes of its linear memory, which grows and never shrinks.
+    pub fn memory_bytes(&self) -> u64 {
+        self.store.data().budget.memory_bytes()
     }
 
     /// Returns the way on which the guest's calls to `room.flush` go from now on.
@@ -371,7 +377,7 @@ impl Instance {
 
 /// Finds the exports of a new instance, including those that not every module has.
 async fn enter(module: &Module, store: &mut Store<HostState>) -> wasmtime::Result<Exports> {
-    let compiled = &module.compiled;
+    let compiled = &module.compiled.code;
     let instance = compiled.pre.instantiate_async(&mut *store).await?;
     let world = compiled.exports.load(&mut *store, &instance)?;
     let OptionalExports { on_expire, on_tick, on_timer, on_cron, run, on_body, on_stream_close } =

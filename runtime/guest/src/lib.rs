@@ -4,6 +4,7 @@
 //! [`Turn`](room_core::turn::Turn). It does not know rooms, the store or sockets.
 
 mod answer;
+mod attachment;
 mod batch;
 mod bindings;
 mod budget;

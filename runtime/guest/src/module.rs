@@ -3,6 +3,7 @@
 //! Invariant: a [`Module`] exports our world and imports nothing that we do not provide, so that
 //! instantiating it can fail only for lack of space or by its own initialisers. It does not know rooms.
 
+use crate::attachment;
 use crate::bindings::CoreIndices;
 use crate::bindings::project::ProjectIndices;
 use crate::budget::GuestMemory;
@@ -95,6 +96,14 @@ pub struct Module {
 
 /// The part of a module that all projects of the process share.
 pub(super) struct CompiledModule {
+    pub(super) code: Arc<CompiledCode>,
+    /// What the builder put behind the code.
+    pub(super) attachment: Arc<[u8]>,
+    hash: ModuleHash,
+}
+
+/// The part that modules share which differ in their attachments alone.
+pub(super) struct CompiledCode {
     pub(super) pre: InstancePre<HostState>,
     /// The indices of the contract's exports.
     pub(super) exports: CoreIndices,
@@ -104,7 +113,6 @@ pub(super) struct CompiledModule {
     pub(super) outcalls: OutcallExports<ComponentExportIndex>,
     /// The indices of `on-fetch` and `on-socket`, if the module has them.
     pub(super) project: Option<ProjectIndices>,
-    hash: ModuleHash,
 }
 
 /// The callbacks of a room that a module may do without.
@@ -161,49 +169,52 @@ impl Module {
             return Err(LoadError::TooLarge { bytes: size(bytes), max });
         }
         let hash = source.hash();
-        let compiled = engine.compiled(hash, || {
+        let compiled = engine.module(hash, || {
             let bytes = source.read().map_err(LoadError::Unreadable)?;
             check_preamble(&bytes)?;
-            CompiledModule::new(engine, &bytes, hash)
+            let (code, attachment) = attachment::split(&bytes);
+            let own = ModuleHash::of(code);
+            let code = engine.code(own, || CompiledCode::new(engine, code))?;
+            Ok(CompiledModule { code, attachment: attachment.into(), hash })
         })?;
         Ok(Self { compiled, engine: engine.clone() })
     }
 
     /// Returns true if it handles timers.
     pub fn handles_timers(&self) -> bool {
-        self.compiled.optional.on_timer.is_some()
+        self.compiled.code.optional.on_timer.is_some()
     }
 
     /// Returns true if it handles calls of other rooms.
     pub fn handles_calls(&self) -> bool {
-        self.compiled.outcalls.on_call.is_some()
+        self.compiled.code.outcalls.on_call.is_some()
     }
 
     /// Returns true if it handles this answer to a request of its own.
     pub fn handles_answer(&self, answer: &OutcallAnswer) -> bool {
         match answer {
             OutcallAnswer::Response(_) | OutcallAnswer::NoResponse(_) => {
-                self.compiled.outcalls.on_response.is_some()
+                self.compiled.code.outcalls.on_response.is_some()
             }
             OutcallAnswer::Returned(_) | OutcallAnswer::NotReturned(_) => {
-                self.compiled.outcalls.on_answer.is_some()
+                self.compiled.code.outcalls.on_answer.is_some()
             }
         }
     }
 
     /// Returns true if it takes request bodies in pieces.
     pub fn takes_pieces(&self) -> bool {
-        self.compiled.optional.on_body.is_some()
+        self.compiled.code.optional.on_body.is_some()
     }
 
     /// Returns true if it handles crons.
     pub fn handles_crons(&self) -> bool {
-        self.compiled.optional.on_cron.is_some()
+        self.compiled.code.optional.on_cron.is_some()
     }
 
     /// Returns true if it answers outside of rooms.
     pub fn has_fetch(&self) -> bool {
-        self.compiled.project.is_some()
+        self.compiled.code.project.is_some()
     }
 
     /// Returns the hash of its bytes.
@@ -212,8 +223,8 @@ impl Module {
     }
 }
 
-impl CompiledModule {
-    fn new(engine: &Engine, bytes: &[u8], hash: ModuleHash) -> Result<Self, LoadError> {
+impl CompiledCode {
+    fn new(engine: &Engine, bytes: &[u8]) -> Result<Self, LoadError> {
         let component = Component::from_binary(engine.inner(), bytes)
             .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
         check_world(engine, &component)?;
@@ -241,7 +252,7 @@ impl CompiledModule {
         let has_fetch = component.get_export_index(None, FETCH).is_some();
         let project = has_fetch.then(|| ProjectIndices::new(&pre)).transpose();
         let project = project.map_err(|error| LoadError::Interface(format!("{error:#}")))?;
-        Ok(Self { pre, exports, optional, outcalls, project, hash })
+        Ok(Self { pre, exports, optional, outcalls, project })
     }
 }
 

@@ -41,13 +41,20 @@ struct Dispatch {
     leave: Persistent<Function<'static>>,
 }
 
-impl Engine {
-    /// Evaluates the library and a script.
+/// A heap with the library in it, and no script yet.
+pub(crate) struct LibraryHeap {
+    // Dropped in this order: values of a heap go before the heap.
+    dispatcher: Persistent<Object<'static>>,
+    context: Context,
+    runtime: Runtime,
+}
+
+impl LibraryHeap {
+    /// Evaluates the library.
     ///
     /// # Errors
-    /// The script throws, awaits something that cannot settle, imports what is not there, or does not export a room.
-    pub(crate) fn boot(script: Script) -> Result<Self> {
-        let Script { source, export, positions } = script;
+    /// The library fails, which is a fault of ours.
+    pub(crate) fn boot() -> Result<Self> {
         let runtime = Runtime::new().context("the engine cannot start")?;
         runtime.set_max_stack_size(STACK_BYTES_MAX);
         runtime.set_loader(Names, Library);
@@ -63,6 +70,26 @@ impl Engine {
         })?;
         // A runtime's settings cannot change while one of its contexts is in use.
         track_rejections(&runtime, &context, &dispatcher)?;
+        Ok(Self { dispatcher, context, runtime })
+    }
+}
+
+impl Engine {
+    /// Evaluates the library and a script.
+    ///
+    /// # Errors
+    /// The script throws, awaits something that cannot settle, imports what is not there, or does not export a room.
+    pub(crate) fn boot(script: Script) -> Result<Self> {
+        Self::start(LibraryHeap::boot()?, script)
+    }
+
+    /// Evaluates a script in a heap that has the library.
+    ///
+    /// # Errors
+    /// As [`Engine::boot`].
+    pub(crate) fn start(heap: LibraryHeap, script: Script) -> Result<Self> {
+        let Script { source, export, positions } = script;
+        let LibraryHeap { dispatcher, context, runtime } = heap;
         let dispatch = Mode::Global.run(|| {
             context.with(|ctx| {
                 let dispatch = dispatcher.restore(&ctx)?;

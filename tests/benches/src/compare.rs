@@ -161,7 +161,7 @@ pub(crate) fn table() -> Result<()> {
         rows.extend(case.lines.iter().map(|line| row(case, line, &medians)));
     }
     rows.extend(scale::rows(&with, &[])?);
-    page::write(&rows)
+    page::write(&page::FIGURES, &rows)
 }
 
 /// Loads one server once.
@@ -196,7 +196,7 @@ fn row(case: &Case, line: &Line, medians: &[Report]) -> Row {
     let (axum, raw) = (of(&[Served::Axum]), of(&[Served::Raw, Served::Sled]));
     let bar =
         line.bar.map(|(words, is_met)| (words, is_met(room, axum.or(raw).unwrap_or_default())));
-    Row { what: line.what, unit, room, axum, raw, bar }
+    Row { what: line.what, unit, room, beside: [axum, raw], bar }
 }
 
 #[cfg(test)]
@@ -212,11 +212,11 @@ mod tests {
         };
         let echo =
             row(&CASES[0], &CASES[0].lines[0], &[report(90.0), report(100.0), report(200.0)]);
-        assert_eq!((echo.axum, echo.raw), (Some(100.0), Some(200.0)));
+        assert_eq!(echo.beside, [Some(100.0), Some(200.0)]);
         assert_eq!(echo.bar, Some(("≥ 0.9 of axum", true)));
         let durable = &CASES[5];
         let durable = row(durable, &durable.lines[0], &[report(79.0), report(100.0)]);
-        assert_eq!((durable.axum, durable.raw), (None, Some(100.0)));
+        assert_eq!(durable.beside, [None, Some(100.0)]);
         assert_eq!(durable.bar, Some(("≥ 0.8 of the raw loop", false)));
     }
 }

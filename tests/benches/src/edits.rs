@@ -1,4 +1,4 @@
-//! The time from a save to new live code. Owns a project of the chat example, its edits, and their bars.
+//! The time from a save to new live code. Owns projects of templates, their edits, and the bars of those in Rust.
 //!
 //! Invariant: an edit changes the code that is built, and the next one waits until it serves. It does not know how
 //! `room dev` notices a save.
@@ -25,7 +25,7 @@ const RELOADED: &str = "reloaded in ";
 struct Edit {
     /// From the save to the line that says so.
     all: f64,
-    /// Cargo's part.
+    /// The part of cargo, or of the bundler and the check of types.
     cargo: f64,
     /// Compiling the module for this machine.
     compile: f64,
@@ -36,25 +36,9 @@ struct Edit {
 /// # Errors
 /// The project cannot be made, or an edit is never served.
 pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
-    let folder = tempfile::tempdir()?;
-    let mut making = Command::new(&bench.tool);
-    making.args(["new", NAME, "--template", "chat"]).current_dir(folder.path());
-    if !making.stdout(Stdio::null()).stderr(Stdio::null()).status()?.success() {
-        bail!("`room new` failed");
-    }
-    let project = folder.path().join(NAME);
-    let mut dev = Dev::start(&bench.tool, &project)?;
-    let code = project.join("src/lib.rs");
-    let before = fs::read_to_string(&code)?;
-    let mut edits = Vec::new();
-    for number in 0..EDITS {
-        let begun = Instant::now();
-        fs::write(&code, format!("{before}\n#[used]\nstatic EDIT: u32 = {number};\n"))?;
-        let line = dev.line_with(RELOADED)?;
-        let all = begun.elapsed().as_secs_f64() * 1e3;
-        let (cargo, compile) = (part(&line, "build ")?, part(&line, "compile ")?);
-        edits.push(Edit { all, cargo, compile });
-    }
+    let edits = edit(bench, "chat", "src/lib.rs", |number| {
+        format!("#[used]\nstatic EDIT: u32 = {number};\n")
+    })?;
     let of = |part: fn(&Edit) -> f64| median(edits.iter().map(part).collect());
     let (all, own) = (of(|edit| edit.all), of(|edit| edit.all - edit.cargo - edit.compile));
     Ok(vec![
@@ -67,6 +51,46 @@ pub(crate) fn rows(bench: &Bench) -> Result<Vec<Row>> {
         Row::alone("of that, compiling for this machine", (of(|edit| edit.compile), "ms"), None),
         Row::alone("the rest: `room dev` itself", (own, "ms"), Some(("< 50 ms", own < 50.0))),
     ])
+}
+
+/// Returns the median time from a save of a script to new live code, in milliseconds.
+///
+/// # Errors
+/// As [`rows`].
+pub(crate) fn of_a_script(bench: &Bench) -> Result<f64> {
+    let edits = edit(bench, "typescript", "src/server.ts", |number| {
+        format!("Object.assign(globalThis, {{ edit: {number} }});\n")
+    })?;
+    Ok(median(edits.iter().map(|edit| edit.all).collect()))
+}
+
+/// Makes a project of a template, and edits a file of it: each edit puts other text behind it.
+fn edit(
+    bench: &Bench,
+    template: &str,
+    file: &str,
+    text: impl Fn(u32) -> String,
+) -> Result<Vec<Edit>> {
+    let folder = tempfile::tempdir()?;
+    let mut making = Command::new(&bench.tool);
+    making.args(["new", NAME, "--template", template]).current_dir(folder.path());
+    if !making.stdout(Stdio::null()).stderr(Stdio::null()).status()?.success() {
+        bail!("`room new` failed");
+    }
+    let project = folder.path().join(NAME);
+    let mut dev = Dev::start(&bench.tool, &project)?;
+    let code = project.join(file);
+    let before = fs::read_to_string(&code)?;
+    let mut edits = Vec::new();
+    for number in 0..EDITS {
+        let begun = Instant::now();
+        fs::write(&code, format!("{before}\n{}", text(number)))?;
+        let line = dev.line_with(RELOADED)?;
+        let all = begun.elapsed().as_secs_f64() * 1e3;
+        let (cargo, compile) = (part(&line, "build ")?, part(&line, "compile ")?);
+        edits.push(Edit { all, cargo, compile });
+    }
+    Ok(edits)
 }
 
 /// Returns the milliseconds after this word. The line has them in seconds.

@@ -7,6 +7,8 @@
 //! - `cargo run --profile count -p room-benches --features valgrind -- count`: instructions an event takes, against
 //!   those in `counts.toml`
 //! - `cargo run --profile dist -p room-benches -- scale`: what many rooms and clients cost; `scale live`: that part alone
+//! - `cargo run --profile dist -p room-benches -- scripts`: a room in JavaScript beside workerd and the same room in
+//!   Rust, written to `runtime/PERFORMANCE.md`; needs npm
 //!
 //! Owns the words of the command line. Invariant: servers and load are processes of their own: servers this
 //! program, the load `room bench`. It does not know what is measured.
@@ -36,9 +38,11 @@ mod raw;
 mod rollout;
 mod rooms;
 mod scale;
+mod scripts;
 mod served;
 mod steady;
 mod tool;
+mod workerd;
 
 use anyhow::{Result, bail};
 
@@ -50,11 +54,13 @@ fn main() -> Result<()> {
         ["faults"] => faults::table(),
         ["count", ref how @ ..] => count::command(how),
         ["scale", ref parts @ ..] => scale::table(parts),
+        ["scripts"] => scripts::table(),
         ["serve", "axum"] => bare::serve(),
         ["serve", "raw"] => raw::serve(None),
         ["serve", "raw", folder] => raw::serve(Some(folder.into())),
+        ["serve", "workerd"] => workerd::serve(),
         ["serve", "room", module, setup] => rooms::serve(module.as_ref(), setup),
         ["beside", addr, ref fault @ ..] => beside::run_and_print(addr.parse()?, fault),
-        _ => bail!("usage: room-benches [durable | faults | count | scale [PART]…]"),
+        _ => bail!("usage: room-benches [durable | faults | count | scale [PART]… | scripts]"),
     }
 }

@@ -8,16 +8,42 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-const BEGIN: &str = "<!-- figures: written by `cargo run --profile dist -p room-benches` -->";
-const END: &str = "<!-- end of figures -->";
+/// A part of the page: what is measured, and what it is compared with.
+pub(crate) struct Part {
+    /// The lines before and behind it.
+    marks: [&'static str; 2],
+    /// The name of the first column, and those of the baselines.
+    room: &'static str,
+    baselines: [&'static str; 2],
+}
 
-/// One row of the table.
+/// The room in Rust beside servers that promise nothing.
+pub(crate) const FIGURES: Part = Part {
+    marks: [
+        "<!-- figures: written by `cargo run --profile dist -p room-benches` -->",
+        "<!-- end of figures -->",
+    ],
+    room: "room",
+    baselines: ["bare axum", "raw loop"],
+};
+
+/// The room in JavaScript beside workerd.
+pub(crate) const SCRIPTS: Part = Part {
+    marks: [
+        "<!-- scripts: written by `cargo run --profile dist -p room-benches -- scripts` -->",
+        "<!-- end of scripts -->",
+    ],
+    room: "room in JavaScript",
+    baselines: ["workerd", "room in Rust"],
+};
+
+/// One row of a table.
 pub(crate) struct Row {
     pub(crate) what: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) room: f64,
-    pub(crate) axum: Option<f64>,
-    pub(crate) raw: Option<f64>,
+    /// The same of the baselines.
+    pub(crate) beside: [Option<f64>; 2],
     /// Its bar, and whether the row meets it.
     pub(crate) bar: Option<(&'static str, bool)>,
 }
@@ -29,7 +55,7 @@ impl Row {
         (room, unit): (f64, &'static str),
         bar: Option<(&'static str, bool)>,
     ) -> Self {
-        Self { what, unit, room, axum: None, raw: None, bar }
+        Self { what, unit, room, beside: [None; 2], bar }
     }
 }
 
@@ -37,35 +63,38 @@ impl Row {
 ///
 /// # Errors
 /// The page is not there, has no marks, or cannot be written.
-pub(crate) fn write(rows: &[Row]) -> Result<()> {
+pub(crate) fn write(part: &Part, rows: &[Row]) -> Result<()> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../runtime/PERFORMANCE.md");
     let text = std::fs::read_to_string(&path).context("runtime/PERFORMANCE.md cannot be read")?;
-    let table = format!("{}\n{}", machine(), table(rows));
-    let text = replaced(&text, &table).context("runtime/PERFORMANCE.md lacks its two marks")?;
+    let table = format!("{}\n{}", machine(), table(part, rows));
+    let text = replaced(part, &text, &table);
+    let text = text.with_context(|| format!("runtime/PERFORMANCE.md lacks {:?}", part.marks))?;
     std::fs::write(&path, text).context("runtime/PERFORMANCE.md cannot be written")?;
-    print(rows)
+    print(part, rows)
 }
 
 /// Prints a table.
 ///
 /// # Errors
 /// The reader has ended.
-pub(crate) fn print(rows: &[Row]) -> Result<()> {
-    Ok(writeln!(std::io::stdout(), "{}\n{}", machine(), table(rows))?)
+pub(crate) fn print(part: &Part, rows: &[Row]) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{}\n{}", machine(), table(part, rows))?)
 }
 
-/// Returns the text with this between its marks.
-fn replaced(text: &str, table: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", table.trim()))
+/// Returns the text with this between the marks of a part.
+fn replaced(part: &Part, text: &str, table: &str) -> Option<String> {
+    let [begin, end] = part.marks;
+    let (before, rest) = text.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n\n{}\n\n{end}{after}", table.trim()))
 }
 
-fn table(rows: &[Row]) -> String {
-    let mut out = "| | room | bare axum | raw loop | to axum | to the raw loop | bar | |\n\
-                   |---|---:|---:|---:|---:|---:|---|---|\n"
-        .to_owned();
-    for Row { what, unit, room, axum, raw, bar } in rows {
+fn table(Part { room, baselines: [one, other], .. }: &Part, rows: &[Row]) -> String {
+    let mut out = format!(
+        "| | {room} | {one} | {other} | to {one} | to {other} | bar | |\n\
+         |---|---:|---:|---:|---:|---:|---|---|\n"
+    );
+    for Row { what, unit, room, beside: [one, other], bar } in rows {
         let ratio = |base: &Option<f64>| match base {
             Some(base) if *base > 0.0 => format!("{:.2}", room / base),
             _ => String::new(),
@@ -87,10 +116,10 @@ fn table(rows: &[Row]) -> String {
             out,
             "| {what} | {} | {} | {} | {} | {} | {words} | {verdict} |",
             number(*room),
-            cell(axum),
-            cell(raw),
-            ratio(axum),
-            ratio(raw),
+            cell(one),
+            cell(other),
+            ratio(one),
+            ratio(other),
         );
     }
     out
@@ -125,12 +154,15 @@ mod tests {
     #[test]
     fn only_the_text_between_the_marks_is_replaced() {
         let page = include_str!("../../../runtime/PERFORMANCE.md");
-        let once = replaced(page, "new\n").unwrap();
-        assert_eq!(replaced(&once, "new").unwrap(), once);
-        assert!(once.contains("\n\nnew\n\n"));
-        assert_eq!(once.split(BEGIN).next(), page.split(BEGIN).next());
-        assert_eq!(once.split(END).nth(1), page.split(END).nth(1));
-        assert!(replaced("no marks", "new").is_none());
+        for part in [&FIGURES, &SCRIPTS] {
+            let [begin, end] = part.marks;
+            let once = replaced(part, page, "new\n").unwrap();
+            assert_eq!(replaced(part, &once, "new").unwrap(), once);
+            assert!(once.contains("\n\nnew\n\n"));
+            assert_eq!(once.split(begin).next(), page.split(begin).next());
+            assert_eq!(once.split(end).nth(1), page.split(end).nth(1));
+            assert!(replaced(part, "no marks", "new").is_none());
+        }
     }
 
     #[test]
@@ -139,12 +171,11 @@ mod tests {
             what: "echo",
             unit: "",
             room: 98_986.4,
-            axum: Some(126_853.0),
-            raw: Some(0.0),
+            beside: [Some(126_853.0), Some(0.0)],
             bar: Some(("≥ 0.9 of axum", false)),
         };
-        let idle = Row { what: "idle", unit: "KiB", room: 9.96, axum: None, raw: None, bar: None };
-        let text = table(&[echo, idle]);
+        let idle = Row::alone("idle", (9.96, "KiB"), None);
+        let text = table(&FIGURES, &[echo, idle]);
         let rows: Vec<&str> = text.lines().skip(2).collect();
         let wanted = [
             "| echo | 98986 | 126853 | 0 | 0.78 |  | ≥ 0.9 of axum | **missed** |",

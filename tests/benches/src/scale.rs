@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 
 /// The tools of a measurement.
+#[derive(Clone)]
 pub(crate) struct Bench {
     /// `room`, which has the load and the server of operators.
     pub(crate) tool: PathBuf,
@@ -55,7 +56,7 @@ pub(crate) fn table(named: &[&str]) -> Result<()> {
         let parts = PARTS.map(|(name, _)| name).join(", ");
         bail!("scale has no part {unknown:?}, only {parts}");
     }
-    page::print(&rows(&Bench::build()?, named)?)
+    page::print(&page::FIGURES, &rows(&Bench::build()?, named)?)
 }
 
 /// Returns the rows of these parts, or of all if none is named.

@@ -47,6 +47,28 @@ fn bytes_are_read_only_for_a_module_that_no_project_holds() {
     assert_eq!(engine.load(&gone()).unwrap_err(), unreadable);
 }
 
+#[test]
+fn modules_that_differ_in_their_attachments_alone_are_compiled_once() {
+    let engine = engine();
+    let plain = room_test_guest::guest("puppet");
+    let attached = |data: &str| {
+        let mut bytes = plain.to_vec();
+        let size = u8::try_from(1 + "room:attachment".len() + data.len()).unwrap();
+        bytes.extend([0, size, 15]);
+        bytes.extend(b"room:attachment");
+        bytes.extend(data.as_bytes());
+        engine.load(&bytes.into()).unwrap()
+    };
+    let (first, second) = (attached("one"), attached("another"));
+    assert_ne!(first.hash(), second.hash());
+    assert!(Arc::ptr_eq(&first.compiled.code, &second.compiled.code));
+    assert_eq!(&*first.compiled.attachment, b"one");
+    assert_eq!(&*second.compiled.attachment, b"another");
+    let alone = engine.load(&plain.clone().into()).unwrap();
+    assert!(Arc::ptr_eq(&first.compiled.code, &alone.compiled.code));
+    assert!(alone.compiled.attachment.is_empty());
+}
+
 /// A module that was built before a function was added to the contract does not import it.
 #[test]
 fn a_module_that_imports_fewer_functions_of_an_interface_links() {

@@ -22,7 +22,7 @@ use room_core::connection::Link;
 use room_core::event::CloseFrame;
 use room_core::id::Serial;
 use room_core::jobs::{JobAccount, JobTally, JobsSummary, OutcallSummary};
-use room_core::limits::size;
+use room_core::limits::{Limits, size};
 use room_rooms::room::{ActorReport, ClientWindow, ConnectionSummary, FaultRecord, RoomSnapshot};
 use room_store::EntryLine;
 use serde::Deserialize;
@@ -43,7 +43,7 @@ pub(super) async fn inspect(operator: Operator, uri: Uri) -> Result<Json<Value>,
     let after = (after > 0).then_some(Serial(after));
     let window = ClientWindow { after, clients_max, bytes_max: size(limits.admin_page_bytes_max) };
     let looked = operator.inspect(&target.room, window).await?;
-    Ok(Json(report(&target, &looked)))
+    Ok(Json(report(&target, &looked, limits)))
 }
 
 pub(super) async fn delete(operator: Operator, uri: Uri) -> Result<Json<Value>, OperatorError> {
@@ -115,7 +115,7 @@ fn frame(code: u16, reason: Option<String>) -> Result<CloseFrame, OperatorError>
 
 // The report.
 
-fn report(target: &RoomTarget, looked: &RoomInspection) -> Value {
+fn report(target: &RoomTarget, looked: &RoomInspection, limits: &Limits) -> Value {
     let facts = looked.facts.unwrap_or_default();
     let alarm = facts.alarm.map(|alarm| json!({ "due_ms": alarm.due_ms, "tries": alarm.tries }));
     let mut report = json!({
@@ -135,6 +135,9 @@ fn report(target: &RoomTarget, looked: &RoomInspection) -> Value {
     report["busy"] = look.report.is_none().into();
     if let Some(words) = &look.report {
         report["module"] = words.module.to_string().into();
+        let memory = words.memory_bytes;
+        let memory = memory.map(|bytes| json!({ "bytes": bytes, "max": limits.memory_bytes_max }));
+        report["memory"] = memory.into();
         report["waiting_events"] = words.waiting.into();
         report["held_bytes"] = words.held_bytes.into();
         report["requests"] = requests(words);

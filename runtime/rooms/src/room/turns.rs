@@ -183,6 +183,11 @@ impl Turns {
         self.live.is_some()
     }
 
+    /// Returns the bytes of the instance's memory, if there is an instance.
+    pub(super) fn memory_bytes(&self) -> Option<u64> {
+        self.live.as_deref().map(|live| live.instance.memory_bytes())
+    }
+
     /// Returns whether there is an instance. The figures themselves know whether the room rests after faults.
     pub(super) fn stage(&self) -> RoomStage {
         if self.is_live() { RoomStage::Running } else { RoomStage::Hibernated }

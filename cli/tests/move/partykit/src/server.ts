@@ -26,7 +26,7 @@ export default class TalkServer implements Party.Server {
   static async onCron(cron: Party.Cron, lobby: Party.CronLobby) {
     const rooms = await lobby.parties.lobby!.get(SINGLETON).fetch();
     for (const id of Object.keys(await rooms.json() as Record<string, number>)) {
-      await lobby.parties.main!.get(id).fetch({ method: "DELETE", headers: { "X-Cron": cron.name } });
+      await lobby.parties.main!.get(id).fetch({ method: "DELETE", headers: { "X-Cron": `${cron.name} ${cron.cron}` } });
     }
   }
 
@@ -55,7 +55,7 @@ export default class TalkServer implements Party.Server {
 
   async onRequest(request: Party.Request) {
     if (request.method === "GET") return Response.json(this.messages);
-    if (request.method === "DELETE" && request.headers.has("X-Cron")) {
+    if (request.method === "DELETE" && request.headers.get("X-Cron") === "prune 0 3 * * *") {
       const before = this.messages.length;
       this.messages = this.messages.filter(({ at }) => Date.now() - at < OLD_MS);
       await this.room.storage.put("messages", this.messages);

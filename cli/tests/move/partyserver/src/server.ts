@@ -58,7 +58,8 @@ export default {
     return routed ?? new Response("Not found", { status: 404 });
   },
 
-  async scheduled(_controller: ScheduledController, env: Env) {
+  async scheduled(controller: ScheduledController, env: Env) {
+    if (controller.cron !== "0 3 * * *") throw new Error(`nobody planned ${controller.cron}`);
     const list = await getServerByName(env.ROOM_LIST, "all");
     await list.forget();
   },

@@ -32,6 +32,8 @@ pub struct ClientWindow {
 pub struct ActorReport {
     /// The code that gets its next event.
     pub module: ModuleHash,
+    /// The bytes of its guest's memory, if it has an instance.
+    pub memory_bytes: Option<u64>,
     /// The clients of the window.
     pub clients: Vec<ConnectionSummary>,
     /// True if there are more clients after them.
@@ -71,6 +73,7 @@ impl Actor {
         }
         ActorReport {
             module: self.turns.module(),
+            memory_bytes: self.turns.memory_bytes(),
             clients: shown,
             more: clients.peek().is_some(),
             waiting: self.behind + self.mailbox.len(),
