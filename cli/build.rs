@@ -23,6 +23,9 @@ fn main() {
         "../rooms-examples/counter/web",
         "../rooms-examples/chat-ts/src",
         "../rooms-examples/chat-ts/web",
+        "../rooms-examples/react-ts/src",
+        "../rooms-examples/react-ts/page",
+        "../rooms-examples/react-ts/web",
     ];
     for folder in embedded {
         println!("cargo:rerun-if-changed={folder}");
