@@ -50,16 +50,22 @@ fn main() {
         "../sdk/engine/Cargo.toml",
         "../sdk/engine/src",
         "../sdk/engine/js/server",
+        "../sdk/engine/js/testing",
         "../sdk/engine/js/web",
         "../Cargo.lock",
     ];
     for source in sources {
         println!("cargo:rerun-if-changed={source}");
     }
-    match compiling::compile(&PathBuf::from(".."), &target_dir) {
-        Ok(path) => {
+    let compile = |folder: &str, features: &[&str]| {
+        compiling::compile(&PathBuf::from(".."), &target_dir.join(folder), features)
+    };
+    let tests = compiling::TESTING;
+    match compile("", &[]).and_then(|rooms| Ok((rooms, compile(tests, &[tests])?))) {
+        Ok((rooms, tests)) => {
             println!("cargo:rustc-cfg=room_engine=\"embedded\"");
-            println!("cargo:rustc-env=ROOM_ENGINE={}", path.display());
+            println!("cargo:rustc-env=ROOM_ENGINE={}", rooms.display());
+            println!("cargo:rustc-env=ROOM_TESTER={}", tests.display());
         }
         Err(why) => {
             println!("cargo:rustc-cfg=room_engine=\"missing\"");

@@ -218,16 +218,30 @@ pub(crate) struct BuildArgs {
 
 /// Run the project's tests
 ///
-/// Runs `cargo test` in the package of each party, on this machine's own target: the SDK has a room to test against,
-/// with clients, storage and a clock that you set, so no server is needed. For a party that is a script it runs the
-/// project's `npm test`. Arguments after `--` go to cargo or npm.
+/// Rooms are tested without a server: `TestRoom` is a room with clients, storage and a clock that the test sets.
+///
+/// For parties in Rust it runs `cargo test` in each package, on this machine's own target. For parties that are scripts
+/// it checks the types, and runs the project's files *.test.ts, *.test.js, *.test.mts, *.test.tsx and *.test.jsx in the
+/// engine of rooms, so that a test sees what a server does. They import `roomkit/test`.
 #[derive(Debug, ClapArgs)]
-#[command(after_long_help = "Examples:\n  room test\n  room test -- history\n  \
+#[command(after_long_help = "Examples:\n  room test\n  room test history\n  room test --watch\n  \
 room test -- --release -- --nocapture")]
 pub(crate) struct TestArgs {
-    #[command(flatten)]
-    pub(crate) project: ProjectArgs,
-    /// Arguments for `cargo test` or `npm test`
+    /// Run the tests that have one of these texts in their names; in scripts also by the file's path
+    ///
+    /// A first one that is the folder of a project, or its `room.toml`, names the project.
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// The project's folder [default: found upward from the current folder]
+    #[arg(long, value_name = "DIR", env = "ROOM_PROJECT", value_hint = ValueHint::DirPath)]
+    pub(crate) project: Option<PathBuf>,
+    /// Run the tests again whenever a file of the project is saved
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// The longest that a test of scripts runs, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) timeout: u32,
+    /// Arguments for `cargo test`; those before its first option are NAMEs, too
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) rest: Vec<String>,
 }

@@ -4,8 +4,10 @@
 //! `cargo` and `script`.
 
 use crate::cargo::{Inputs, Package};
+use crate::print;
 use crate::project::Project;
-use crate::script::{PageScripts, RoomScript, ScriptForm};
+use crate::script::test::TestChoice;
+use crate::script::{self, PageScripts, RoomScript, ScriptForm};
 use anyhow::Context as _;
 use room_runtime::PartyName;
 use room_runtime::id::ModuleHash;
@@ -169,24 +171,42 @@ impl BuildPlan {
         Ok(Build { outcome, inputs, page: made_page })
     }
 
-    /// Runs the packages' own tests, each with these arguments. Returns true if all passed.
+    /// Runs the packages' own tests, each with these arguments, and then those of the scripts. Returns true if all passed.
     ///
     /// # Errors
-    /// A mistake: cargo is missing.
+    /// A mistake: cargo or the bundler is missing, or no test of scripts is found.
     ///
     /// # Cancel safety
-    /// Dropping it leaves the tests running.
-    pub(crate) async fn test(&self, rest: &[String]) -> anyhow::Result<bool> {
+    /// Dropping it leaves the tests of packages running, and ends those of scripts.
+    pub(crate) async fn test(
+        &self,
+        project: &Project,
+        of_cargo: &[String],
+        choice: &TestChoice,
+    ) -> anyhow::Result<bool> {
         for source in &self.sources {
-            let passed = match source {
-                PartySource::Package(package) => package.test(rest).await?,
-                PartySource::Script(script) => script.test(rest).await?,
-            };
-            if !passed {
+            if let PartySource::Package(package) = source
+                && !package.test(of_cargo).await?
+            {
                 return Ok(false);
             }
         }
-        Ok(true)
+        let script = |(party, index): &(PartyName, usize)| match &self.sources[*index] {
+            PartySource::Script(script) => Some((party.clone(), script.clone())),
+            PartySource::Package(_) => None,
+        };
+        let scripts: Vec<_> = self.parties.iter().filter_map(script).collect();
+        if scripts.is_empty() {
+            return Ok(true);
+        }
+        let options: Vec<_> =
+            of_cargo.iter().map(String::as_str).filter(|arg| arg.starts_with("--")).collect();
+        let options: Vec<_> = options.into_iter().filter(|arg| *arg != "--").collect();
+        if scripts.len() == self.parties.len() && !options.is_empty() {
+            let text = format!("{} is for cargo, and no party is in Rust", options.join(" "));
+            print::talk(print::styled(print::WARN, text));
+        }
+        script::test::run(project, &scripts, choice).await
     }
 
     /// Returns the inputs that are known before a build.

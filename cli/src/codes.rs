@@ -323,6 +323,10 @@ codes! {
         "The engine for TypeScript and JavaScript is compiled with the program, or by a program built for development when it builds its first script. That needs clang, which was missing.",
         "`room build` in a project with a `script`, by a program that was built without clang.",
         "Install clang (`apt-get install clang`), and build the program again.";
+    NoTests "R0070" "no tests were found",
+        "Tests of rooms in TypeScript and JavaScript are in files of the project whose names end in .test.ts, .test.js, .test.mts, .test.tsx or .test.jsx. None was found, none declares a test, or no test has the name that the command line asks for.",
+        "$ printf 'name = \"x\"\\n[parties.main]\\nscript = \"a.js\"\\n' > room.toml\n$ touch a.js\n$ room test",
+        "Write `src/server.test.ts` with `import { assert, test, TestRoom } from \"roomkit/test\"`; `vendor/roomkit/TESTING.md` shows how. Or leave the name out.";
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ mod watch;
 
 pub(crate) use node::Node;
 pub(crate) use stop::Stop;
-pub(crate) use watch::Notice as Watching;
+pub(crate) use watch::{Notice as Watching, Scope, Watcher};
 
 use crate::building::{BuildOutcome, BuildPlan, Noise};
 use crate::cargo::{self, Inputs};
@@ -36,7 +36,7 @@ use room_runtime::{Deployed, Notice};
 use std::collections::BTreeMap;
 use tokio::time::{Duration, Instant};
 use unrest::{After, Meaning, Unrest};
-use watch::{Changes, Scope, Watcher};
+use watch::Changes;
 
 /// The text on pages for a build that failed before the compiler did.
 const SEE_TERMINAL: &str = "Cargo's messages are in the terminal of `room dev`.";

@@ -11,6 +11,7 @@ mod freeze;
 mod npm;
 mod page;
 mod positions;
+pub(crate) mod test;
 mod types;
 
 use crate::cargo::{Inputs, disk_time};
@@ -108,14 +109,6 @@ impl RoomScript {
         let script = BundledScript { source, export: self.export.clone(), positions };
         let made = freeze::make(script, form).await?;
         Ok((made.map_err(|error| format!("error: {error}\n")), files))
-    }
-
-    /// Runs the project's own tests: its `npm test`. Returns true if it passed.
-    ///
-    /// # Errors
-    /// A mistake: npm cannot be run.
-    pub(crate) async fn test(&self, rest: &[String]) -> anyhow::Result<bool> {
-        npm::test(&self.root, rest).await
     }
 
     /// Returns the inputs of its build that are known before.

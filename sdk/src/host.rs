@@ -16,9 +16,9 @@ use crate::log::Level;
 use crate::message::Message;
 use crate::outcall::{OutcallFailure, PendingRequest, Redirects};
 
-#[cfg(target_family = "wasm")]
+#[cfg(all(target_family = "wasm", not(feature = "test-host")))]
 pub use crate::guest::{Wasm as Current, attached};
-#[cfg(not(target_family = "wasm"))]
+#[cfg(any(not(target_family = "wasm"), feature = "test-host"))]
 pub use crate::test::Mock as Current;
 
 /// A key and its value.

@@ -42,7 +42,7 @@
 //! This file owns the trait and the export. Invariant: the SDK holds no state of its own but copies.
 //! It does not know the runtime: `host` is the seam.
 
-#[cfg(target_family = "wasm")]
+#[cfg(all(target_family = "wasm", not(feature = "test-host")))]
 #[doc(hidden)]
 #[rustfmt::skip]
 #[expect(unsafe_code, reason = "generated: crossing the component boundary is all it does")]
@@ -59,7 +59,7 @@ mod connection;
 mod context;
 mod cron;
 mod error;
-#[cfg(target_family = "wasm")]
+#[cfg(all(target_family = "wasm", not(feature = "test-host")))]
 #[doc(hidden)]
 pub mod guest;
 mod hook_fetch;
@@ -74,7 +74,7 @@ mod outcall;
 mod project;
 mod storage;
 mod stream;
-#[cfg(not(target_family = "wasm"))]
+#[cfg(any(not(target_family = "wasm"), feature = "test-host"))]
 pub mod test;
 mod time;
 mod timer;

@@ -38,7 +38,7 @@ pub(crate) fn rest<'a>(uri: &'a str, prefix: &str) -> &'a str {
 }
 
 /// The part of a URL that says which room it is of: all before the sub-path and the query.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(any(not(target_family = "wasm"), feature = "test-host"))]
 pub(crate) fn room<'a>(uri: &'a str, prefix: &str) -> &'a str {
     let before = uri.split(['?', '#']).next().unwrap_or_default();
     before.strip_suffix(rest(before, prefix)).unwrap_or(before)

@@ -25,7 +25,7 @@ fn every_command_has_a_manual_page() {
 fn arguments_after_the_double_dash_go_to_cargo() {
     let args = Args::parse_from(["room", "test", "here", "--", "a", "--", "--nocapture"]);
     let Command::Test(test) = args.command else { panic!("it is a test") };
-    assert_eq!(test.project.path, Some(PathBuf::from("here")));
+    assert_eq!(test.names, ["here"]);
     assert_eq!(test.rest, ["a", "--", "--nocapture"]);
 }
 

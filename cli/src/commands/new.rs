@@ -98,13 +98,7 @@ fn next_steps(path: &Path, name: &ProjectName, is_script: bool) {
     let is_here = path.canonicalize().ok() == std::env::current_dir().ok();
     let step = if is_here { String::new() } else { format!("\n  cd {}", shown(path)) };
     print::talk(step);
-    if is_script {
-        print::talk(
-            "  room dev     # install its npm packages, serve it here, reload at every save",
-        );
-        print::talk("  room test    # run `npm test`\n");
-        return;
-    }
-    print::talk("  room dev     # serve it here, reload at every save");
+    let install = if is_script { "install its npm packages, " } else { "" };
+    print::talk(format_args!("  room dev     # {install}serve it here, reload at every save"));
     print::talk("  room test    # run its tests, no server needed\n");
 }

@@ -15,7 +15,7 @@ mod tests;
 use crate::print::{self, WARN, styled};
 use notify_debouncer_full::notify::{RecommendedWatcher, RecursiveMode};
 use notify_debouncer_full::{DebounceEventResult, Debouncer, RecommendedCache, new_debouncer};
-pub(super) use scope::Scope;
+pub(crate) use scope::Scope;
 use snapshot::{Difference, Snapshot};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -43,17 +43,17 @@ pub(crate) enum Notice {
 
 /// Files that were saved with a new content, made, or removed.
 #[derive(Debug)]
-pub(super) struct Changes {
+pub(crate) struct Changes {
     /// Those that matter.
-    pub(super) files: BTreeSet<PathBuf>,
+    pub(crate) files: BTreeSet<PathBuf>,
     /// Those that matter if the last build failed.
-    pub(super) perhaps: BTreeSet<PathBuf>,
+    pub(crate) perhaps: BTreeSet<PathBuf>,
     /// When the first of these saves was noticed.
     pub(super) since: Instant,
 }
 
 /// Watches the files of a scope.
-pub(super) struct Watcher {
+pub(crate) struct Watcher {
     /// The system's events; `None` if only scans are left.
     debouncer: Option<Debouncer<RecommendedWatcher, RecommendedCache>>,
     events: mpsc::Receiver<Instant>,
@@ -74,7 +74,7 @@ impl Changes {
 
 impl Watcher {
     /// Starts to watch.
-    pub(super) fn new(scope: Scope, notice: Notice) -> Self {
+    pub(crate) fn new(scope: Scope, notice: Notice) -> Self {
         // One waiting event is enough: it asks for a scan, and the scan finds everything.
         let (wake, events) = mpsc::channel(1);
         let send = wake.clone();
@@ -106,7 +106,7 @@ impl Watcher {
 
     /// Watches another scope from here on. A new file in it counts as changed if it changed after `read`, the time by
     /// which a build has read it.
-    pub(super) fn watch(&mut self, scope: Scope, read: Option<SystemTime>) {
+    pub(crate) fn watch(&mut self, scope: Scope, read: Option<SystemTime>) {
         if scope == self.scope {
             return;
         }
@@ -122,7 +122,7 @@ impl Watcher {
     ///
     /// # Cancel safety
     /// Loses nothing: it does not wait between the last scan and the answer.
-    pub(super) async fn changed(&mut self) -> Changes {
+    pub(crate) async fn changed(&mut self) -> Changes {
         loop {
             let pause = if self.debouncer.is_some() { LOOK } else { POLL };
             let since = tokio::select! {

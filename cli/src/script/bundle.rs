@@ -77,6 +77,32 @@ pub(super) async fn make(
     file: &Path,
     own: &Path,
 ) -> anyhow::Result<Result<Bundle, String>> {
+    call(tools, root, file, own, &[]).await
+}
+
+/// Bundles a file of tests, as [`make`] does.
+///
+/// # Errors
+/// As there.
+///
+/// # Cancel safety
+/// As there.
+pub(super) async fn make_tests(
+    tools: &NpmTools,
+    root: &Path,
+    file: &Path,
+    own: &Path,
+) -> anyhow::Result<Result<Bundle, String>> {
+    call(tools, root, file, own, &["--external:roomkit/test"]).await
+}
+
+async fn call(
+    tools: &NpmTools,
+    root: &Path,
+    file: &Path,
+    own: &Path,
+    further: &[&str],
+) -> anyhow::Result<Result<Bundle, String>> {
     let (out, meta) = (own.join("bundle.js"), own.join("bundle.json"));
     let mut command = Command::new(&tools.esbuild);
     command.arg(file).current_dir(root);
@@ -99,7 +125,7 @@ pub(super) async fn make(
         "--color=true",
     ]);
     command.arg("--define:process.env.NODE_ENV=\"production\"");
-    command.args(OF_THE_ENGINE.map(|name| format!("--external:{name}")));
+    command.args(OF_THE_ENGINE.map(|name| format!("--external:{name}"))).args(further);
     command
         .arg(format!("--outfile={}", out.display()))
         .arg(format!("--metafile={}", meta.display()));

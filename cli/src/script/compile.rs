@@ -4,7 +4,7 @@
 //! package uses this file, too, so it does not know the program.
 //!
 //! The engine is a component of its own: the crate `room-engine`, for the target of rooms. Its QuickJS is written in C,
-//! which clang compiles.
+//! which clang compiles. With the feature `testing` it runs tests of rooms in place of rooms.
 
 use std::env;
 use std::ffi::OsString;
@@ -17,16 +17,24 @@ const TARGET: &str = "wasm32-wasip2";
 /// What QuickJS looks for and the C library that comes with it does not have.
 const MALLOC_H: &str = "#include <stddef.h>\nsize_t malloc_usable_size(void *);\n";
 
+/// The feature of the engine that runs tests of rooms.
+pub(super) const TESTING: &str = "testing";
+
 /// Returns the place of the engine's component below this target folder.
 pub(super) fn component(target_dir: &Path) -> PathBuf {
     target_dir.join(TARGET).join("engine/room_engine.wasm")
 }
 
-/// Compiles the engine of the workspace in this folder, and returns its component. It takes a second if nothing changed.
+/// Compiles the engine of the workspace in this folder with these features, and returns its component. Each choice of
+/// features has a target folder of its own. It takes a second if nothing changed.
 ///
 /// # Errors
 /// The reason: clang, LLVM's archiver or the target is missing, or the compiler's last lines.
-pub(super) fn compile(workspace: &Path, target_dir: &Path) -> Result<PathBuf, String> {
+pub(super) fn compile(
+    workspace: &Path,
+    target_dir: &Path,
+    features: &[&str],
+) -> Result<PathBuf, String> {
     let clang = tool(&["clang".to_owned()])?;
     let archivers: Vec<String> = std::iter::once("llvm-ar".to_owned())
         .chain((14..=24).rev().map(|version| format!("llvm-ar-{version}")))
@@ -41,6 +49,7 @@ pub(super) fn compile(workspace: &Path, target_dir: &Path) -> Result<PathBuf, St
     ensure_target()?;
     let mut cargo = nested("cargo");
     cargo.args(["build", "--package", "room-engine", "--lib", "--profile", "engine"]);
+    cargo.args(["--features", &features.join(",")]);
     cargo.args(["--target", TARGET]);
     cargo.arg("--manifest-path").arg(&manifest).arg("--target-dir").arg(target_dir);
     cargo.env("RQUICKJS_SYS_NO_WASI_SDK", "1");

@@ -66,16 +66,6 @@ pub(super) async fn tools(root: &Path) -> anyhow::Result<NpmTools> {
     })
 }
 
-/// Runs `npm test` of a project with these arguments.
-///
-/// # Errors
-/// A mistake: npm cannot be run.
-pub(super) async fn test(root: &Path, rest: &[String]) -> anyhow::Result<bool> {
-    let mut command = Command::new("npm");
-    command.args(["test", "--"]).args(rest).current_dir(root);
-    Ok(command.status().await.map_err(|error| no_npm(&error))?.success())
-}
-
 fn no_npm(error: &std::io::Error) -> anyhow::Error {
     Mistake::new(Code::NoBundler, format_args!("npm cannot be run: {error}"))
         .help("scripts are bundled with npm packages: install Node from https://nodejs.org")

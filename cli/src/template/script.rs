@@ -69,14 +69,17 @@ const REACT_PAGE_LINE: &str = "- `page/`: the page, in React. `room dev` bundles
 pub(crate) const VENDORED_PACKAGE: &str = "vendor/roomkit";
 
 /// The files of the package.
-const ROOMKIT: [(&str, &str); 9] = [
+const ROOMKIT: [(&str, &str); 12] = [
     ("package.json", include_str!("../../../sdk/js/package.json")),
     ("README.md", include_str!("../../../sdk/js/README.md")),
     ("SERVER.md", include_str!("../../../sdk/js/SERVER.md")),
+    ("TESTING.md", include_str!("../../../sdk/js/TESTING.md")),
     ("client.js", include_str!("../../../sdk/js/client.js")),
     ("client.d.ts", include_str!("../../../sdk/js/client.d.ts")),
     ("server.js", include_str!("../../../sdk/js/server.js")),
     ("server.d.ts", include_str!("../../../sdk/js/server.d.ts")),
+    ("test.js", include_str!("../../../sdk/js/test.js")),
+    ("test.d.ts", include_str!("../../../sdk/js/test.d.ts")),
     ("globals.d.ts", include_str!("../../../sdk/js/globals.d.ts")),
     ("compat.d.ts", include_str!("../../../sdk/js/compat.d.ts")),
 ];
@@ -135,6 +138,7 @@ fn fill(
         let text = text
             .replace("{{name}}", name.as_str())
             .replace("{{file}}", own)
+            .replace("{{tests}}", &own.replace('.', ".test."))
             .replace("{{roomkit}}", roomkit)
             .replace(&format!("\"{example}\""), &format!("{:?}", name.as_str()))
             .replace(

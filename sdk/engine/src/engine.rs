@@ -3,6 +3,8 @@
 //! Owns [`Engine`]: its making, and the way of an event into the script and out of it. Invariant: when an event ends, its
 //! job queue is empty, so that what settles on its own has settled within the turn. It does not know single events.
 
+use std::rc::Rc;
+
 use anyhow::{Context as _, anyhow};
 use room_sdk::Result;
 use rquickjs::function::Args;
@@ -14,25 +16,29 @@ use rquickjs::{
 use crate::mode::Mode;
 use crate::modules::{Library, Names};
 use crate::script::Script;
-use crate::stack::{Positions, SCRIPT_NAME};
+use crate::stack::{HeapPositions, Positions, SCRIPT_NAME};
 
 /// How deep a script may call: bytes of the engine's stack. Beyond it a script gets a `RangeError`.
-const STACK_BYTES_MAX: usize = 320 << 10;
+pub(crate) const STACK_BYTES_MAX: usize = 320 << 10;
 
 /// How much a heap grows before its cycles are collected. A collection writes to every object, so that no page of a frozen
 /// heap is shared among rooms any more; what has no cycles is freed without it.
 const GARBAGE_BYTES_MAX: usize = 2 << 20;
 
 /// The library's globals, and what takes events.
-const GLOBALS: &str = "room:web/index.js";
+pub(crate) const GLOBALS: &str = "room:web/index.js";
 const DISPATCH: &str = "room:server/dispatch.js";
+
+/// Why the top level of a script does not end.
+const UNSETTLED: &str = "the script's top level awaits something that does not settle: nothing answers there, as the \
+                         script runs before any room starts; await in onStart instead";
 
 /// A heap with a script in it.
 pub(crate) struct Engine {
     // Dropped in this order: values of a heap go before the heap.
     dispatch: Dispatch,
     context: Context,
-    positions: Positions,
+    positions: Rc<Positions>,
 }
 
 /// What the library's dispatcher has.
@@ -58,6 +64,8 @@ impl LibraryHeap {
         let runtime = Runtime::new().context("the engine cannot start")?;
         runtime.set_max_stack_size(STACK_BYTES_MAX);
         runtime.set_loader(Names, Library);
+        #[cfg(any(feature = "testing", not(target_family = "wasm")))]
+        crate::testing::guard(&runtime, crate::testing::Whose::Room);
         let context = Context::full(&runtime).context("the engine cannot start")?;
         let dispatcher = Mode::Global.run(|| {
             context.with(|ctx| {
@@ -89,11 +97,14 @@ impl Engine {
     /// As [`Engine::boot`].
     pub(crate) fn start(heap: LibraryHeap, script: Script) -> Result<Self> {
         let Script { source, export, positions } = script;
+        let positions = Rc::new(positions);
         let LibraryHeap { dispatcher, context, runtime } = heap;
         let dispatch = Mode::Global.run(|| {
             context.with(|ctx| {
+                // A heap has no table yet, and nothing else keeps one.
+                let _ = ctx.store_userdata(HeapPositions(Rc::clone(&positions)));
                 let dispatch = dispatcher.restore(&ctx)?;
-                let room = evaluate(&ctx, SCRIPT_NAME, source.into_bytes(), &positions)?;
+                let room = evaluate(&ctx, SCRIPT_NAME, source.into_bytes(), &positions, UNSETTLED)?;
                 let load: Function = dispatch.get("load")?;
                 let loaded = load.call::<_, ()>((room, export)).catch(&ctx);
                 loaded.map_err(|error| anyhow!(describe(&error, &positions)))?;
@@ -165,7 +176,7 @@ impl<'js> Arguments<'js> {
 }
 
 /// Evaluates a module of the library.
-fn evaluate_library<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Object<'js>> {
+pub(crate) fn evaluate_library<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Object<'js>> {
     let promise = Module::import(ctx, name)
         .catch(ctx)
         .map_err(|error| anyhow!(describe(&error, &Positions::default())))?;
@@ -178,28 +189,26 @@ fn evaluate_library<'js>(ctx: &Ctx<'js>, name: &str) -> Result<Object<'js>> {
     })
 }
 
-/// Evaluates a script to its end, and returns its namespace.
-fn evaluate<'js>(
+/// Evaluates a script to its end, and returns its namespace. `unsettled` says why its end cannot come.
+pub(crate) fn evaluate<'js>(
     ctx: &Ctx<'js>,
     name: &str,
     source: Vec<u8>,
     positions: &Positions,
+    unsettled: &str,
 ) -> Result<Object<'js>> {
     let fail = |error: CaughtError<'_>| anyhow!(describe(&error, positions));
     let module = Module::declare(ctx.clone(), name, source).catch(ctx).map_err(fail)?;
     let (module, promise) = module.eval().catch(ctx).map_err(fail)?;
     match promise.finish::<()>() {
-        Err(rquickjs::Error::WouldBlock) => Err(anyhow!(
-            "the script's top level awaits something that does not settle: nothing answers there, as the script runs \
-             before any room starts; await in onStart instead"
-        )),
+        Err(rquickjs::Error::WouldBlock) => Err(anyhow!("{unsettled}")),
         ended => ended.catch(ctx).map_err(fail),
     }?;
     module.namespace().context("the script has no exports")
 }
 
 /// Tells the dispatcher about promises that are rejected while nobody handles them.
-fn track_rejections(
+pub(crate) fn track_rejections(
     runtime: &Runtime,
     context: &Context,
     dispatcher: &Persistent<Object<'static>>,
@@ -220,7 +229,7 @@ fn track_rejections(
 }
 
 /// The text of a script's error: its message and its stack.
-fn describe(error: &CaughtError<'_>, positions: &Positions) -> String {
+pub(crate) fn describe(error: &CaughtError<'_>, positions: &Positions) -> String {
     match error {
         CaughtError::Error(error) => error.to_string(),
         CaughtError::Exception(error) => {

@@ -13,6 +13,8 @@ use rquickjs::{Ctx, FromJs as _, Object, Value};
 
 use crate::engine::{Arguments, Engine};
 use crate::mode::Mode;
+#[cfg(any(feature = "testing", not(target_family = "wasm")))]
+use crate::testing::turn as bounded;
 use crate::values::{
     Bytes, Said, number, optional, request_in, request_out, response_in, response_out, type_error,
 };
@@ -30,18 +32,33 @@ impl std::fmt::Debug for ScriptRoom {
 }
 
 /// The heap for a party's script.
-#[cfg(target_family = "wasm")]
+#[cfg(not(any(feature = "testing", not(target_family = "wasm"))))]
 fn engine(_: &str) -> Result<Rc<Engine>> {
     crate::freeze::engine()
 }
 
 /// The heap for a party's script: a new one at each start.
-#[cfg(not(target_family = "wasm"))]
+#[cfg(any(feature = "testing", not(target_family = "wasm")))]
 fn engine(party: &str) -> Result<Rc<Engine>> {
     let script = crate::Script::of(party).ok_or_else(|| {
         anyhow!("no script runs as the party {party:?}: call Script::run_as first")
     })?;
     Engine::boot(script).map(Rc::new)
+}
+
+/// The heap for the hooks of a party.
+fn hooks(party: &str) -> Result<Rc<Engine>> {
+    #[cfg(any(feature = "testing", not(target_family = "wasm")))]
+    if let Some(engine) = crate::testing::hooks(party) {
+        return engine;
+    }
+    engine(party)
+}
+
+/// Runs a turn or a hook. The host bounds it.
+#[cfg(not(any(feature = "testing", not(target_family = "wasm"))))]
+fn bounded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    run()
 }
 
 /// No value.
@@ -97,7 +114,7 @@ impl ScriptRoom {
         take: impl for<'js> FnOnce(&Ctx<'js>, Value<'js>) -> rquickjs::Result<T>,
     ) -> Result<T> {
         let engine = self.engine.as_ref().ok_or_else(|| anyhow!("the room was not started"))?;
-        Mode::Room.run(|| engine.event(kind, arguments, take))
+        bounded(|| Mode::Room.run(|| engine.event(kind, arguments, take)))
     }
 }
 
@@ -108,8 +125,8 @@ fn hook<T>(
     arguments: impl for<'js> FnOnce(&mut Arguments<'js>) -> rquickjs::Result<()>,
     take: impl for<'js> FnOnce(&Ctx<'js>, Value<'js>) -> rquickjs::Result<T>,
 ) -> Result<T> {
-    let engine = engine(party)?;
-    Mode::Hook.run(|| engine.event(kind, arguments, take))
+    let engine = hooks(party)?;
+    bounded(|| Mode::Hook.run(|| engine.event(kind, arguments, take)))
 }
 
 fn verdict<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> rquickjs::Result<Verdict> {

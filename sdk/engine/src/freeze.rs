@@ -54,6 +54,26 @@ pub(crate) fn engine() -> Result<Rc<Engine>> {
     }
 }
 
+/// The largest hole that is looked for, in bytes, and the step from one size to the next.
+const HOLE_BYTES_MAX: usize = 64 << 10;
+const HOLE_STEP_BYTES: usize = 8;
+
+/// Fills the holes that evaluation left in the heap, and leaves them filled. A room that allocates then gets new pages,
+/// one after the other. Otherwise it would get holes all over the image, and a page of its own for each of them.
+fn fill_holes() {
+    let mut size = HOLE_BYTES_MAX;
+    while size >= HOLE_STEP_BYTES {
+        // Behind everything that is there: at the end, or in a hole that is even larger.
+        let end = std::hint::black_box(Vec::<u8>::with_capacity(2 * HOLE_BYTES_MAX));
+        let filling = std::hint::black_box(Vec::<u8>::with_capacity(size));
+        if filling.as_ptr() < end.as_ptr() {
+            std::mem::forget(filling);
+        } else {
+            size -= HOLE_STEP_BYTES;
+        }
+    }
+}
+
 fn keep(engine: Engine) -> Rc<Engine> {
     let engine = Rc::new(engine);
     FROZEN.set(Frozen::Script(engine.clone()));
@@ -99,20 +119,23 @@ impl bindings::Guest for bindings::Freezer {
     fn warm() -> Result<(), String> {
         let heap = LibraryHeap::boot().map_err(|error| format!("{error:#}"))?;
         FROZEN.set(Frozen::Library(heap));
+        fill_holes();
         Ok(())
     }
 
     fn freeze(source: String, name: String, positions: Vec<u8>) -> Result<(), String> {
-        let Some(positions) = Positions::decode(&positions) else {
+        let Some(table) = Positions::decode(&positions) else {
             return Err("the table of positions is not one".to_owned());
         };
-        let script = Script { source, export: name, positions };
+        drop(positions);
+        let script = Script { source, export: name, positions: table };
         // A builder that only checks a script calls this in an image with the library.
         let engine = match FROZEN.replace(Frozen::Nothing) {
             Frozen::Library(heap) => Engine::start(heap, script),
             _ => Engine::boot(script),
         };
         keep(engine.map_err(|error| format!("{error:#}"))?);
+        fill_holes();
         Ok(())
     }
 }

@@ -5,17 +5,19 @@
 //! TypeScript, bundles or files: a script is one ES module, and the library that it may import is embedded.
 //!
 //! As a component it is frozen with a script (`freeze`), so that a room starts from a heap in which library and script are
-//! evaluated already. Natively, for tests, the script is evaluated at each start.
+//! evaluated already. Natively, and where tests of scripts run (`testing`), the script is evaluated at each start.
 
 mod engine;
 mod events;
-#[cfg(target_family = "wasm")]
+#[cfg(not(any(feature = "testing", not(target_family = "wasm"))))]
 mod freeze;
 mod mode;
 mod modules;
 mod native;
 mod script;
 mod stack;
+#[cfg(any(feature = "testing", not(target_family = "wasm")))]
+pub mod testing;
 mod values;
 
 pub use engine::check;
@@ -23,4 +25,6 @@ pub use events::ScriptRoom;
 pub use script::Script;
 pub use stack::Positions;
 
+// A component that runs tests has no room of its own.
+#[cfg(not(feature = "testing"))]
 room_sdk::export!(ScriptRoom);

@@ -18,6 +18,8 @@ pub(crate) enum Mode {
     Hook,
     /// A callback of a room.
     Room,
+    /// A test, which acts on rooms from outside.
+    Test,
 }
 
 thread_local! {
@@ -44,6 +46,7 @@ impl Mode {
             Self::Global => "global",
             Self::Hook => "hook",
             Self::Room => "room",
+            Self::Test => "test",
         }
     }
 }
@@ -57,6 +60,7 @@ pub(crate) fn in_room(ctx: &Ctx<'_>) -> Result<()> {
             "not-in-a-room",
             "there is no room in a hook: storage, connections and alarms are there in the room's own handlers",
         )),
+        Mode::Test => Err(in_test(ctx)),
         Mode::Global => Err(at_global_scope(ctx)),
     }
 }
@@ -68,6 +72,7 @@ pub(crate) fn in_hook(ctx: &Ctx<'_>) -> Result<()> {
         Mode::Room => {
             Err(refuse(ctx, "not-in-a-hook", "a room's turn never waits: call fetch and await it"))
         }
+        Mode::Test => Err(in_test(ctx)),
         Mode::Global => Err(at_global_scope(ctx)),
     }
 }
@@ -75,9 +80,18 @@ pub(crate) fn in_hook(ctx: &Ctx<'_>) -> Result<()> {
 /// Refuses a call while the script is evaluated.
 pub(crate) fn running(ctx: &Ctx<'_>) -> Result<()> {
     match Mode::now() {
-        Mode::Room | Mode::Hook => Ok(()),
+        Mode::Room | Mode::Hook | Mode::Test => Ok(()),
         Mode::Global => Err(at_global_scope(ctx)),
     }
+}
+
+fn in_test(ctx: &Ctx<'_>) -> rquickjs::Error {
+    refuse(
+        ctx,
+        "not-in-a-room",
+        "a test has no storage, timers or network of its own: it acts on a room, `new TestRoom(name)`, whose clock \
+         `advance(milliseconds)` moves",
+    )
 }
 
 fn at_global_scope(ctx: &Ctx<'_>) -> rquickjs::Error {

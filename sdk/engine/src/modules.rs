@@ -14,6 +14,10 @@ use crate::values::type_error;
 static WEB: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/js/web");
 static SERVER: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/js/server");
 
+/// What tests of rooms import, where they run.
+#[cfg(any(feature = "testing", not(target_family = "wasm")))]
+static TESTING: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/js/testing");
+
 /// What tests of the library import; a component does not have it.
 #[cfg(not(target_family = "wasm"))]
 const HARNESS: &[u8] = include_bytes!("../js/tests/harness.js");
@@ -28,6 +32,8 @@ fn library(path: &str) -> Option<&'static [u8]> {
     let folder = match folder {
         "web" => &WEB,
         "server" => &SERVER,
+        #[cfg(any(feature = "testing", not(target_family = "wasm")))]
+        "testing" => &TESTING,
         _ => return None,
     };
     folder.get_file(file).map(include_dir::File::contents)
@@ -38,6 +44,10 @@ pub(crate) const OWN: &str = "room:";
 
 /// Rust's functions.
 const NATIVE: &str = "room:native";
+
+/// Rust's functions for rooms under test.
+#[cfg(any(feature = "testing", not(target_family = "wasm")))]
+const TESTED: &str = "room:tested";
 
 /// The names for authors, and the module that each stands for.
 const PUBLIC: [(&str, &str); 6] = [
@@ -61,6 +71,12 @@ impl Resolver for Names {
         _: Option<ImportAttributes<'js>>,
     ) -> Result<String> {
         let own = base.starts_with(OWN);
+        #[cfg(any(feature = "testing", not(target_family = "wasm")))]
+        match name {
+            "roomkit/test" => return Ok("room:testing/index.js".to_owned()),
+            TESTED if own => return Ok(name.to_owned()),
+            _ => {}
+        }
         if let Some((_, module)) = PUBLIC.iter().find(|(public, _)| *public == name) {
             return Ok((*module).to_owned());
         }
@@ -81,6 +97,10 @@ fn refusal(name: &str) -> String {
             "cannot import {name:?}: a room loads no code from the network; add the package to the project, and import it by \
              its name"
         );
+    }
+    if name == "roomkit/test" {
+        return "cannot import \"roomkit/test\" in a room: files of tests (*.test.ts) import it, and `room test` runs them"
+            .to_owned();
     }
     format!(
         "cannot import {name:?}: it is not part of the bundle; install the package (npm install), or import a file of the \
@@ -114,6 +134,10 @@ impl Loader for Library {
     ) -> Result<Module<'js, Declared>> {
         if name == NATIVE {
             return Module::declare_def::<Native, _>(ctx.clone(), name);
+        }
+        #[cfg(any(feature = "testing", not(target_family = "wasm")))]
+        if name == TESTED {
+            return Module::declare_def::<crate::testing::Tested, _>(ctx.clone(), name);
         }
         match name.strip_prefix(OWN).and_then(library) {
             Some(source) => Module::declare(ctx.clone(), name, source),

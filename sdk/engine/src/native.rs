@@ -16,14 +16,14 @@ use rquickjs::{Ctx, Function, Object, Result};
 /// Names and functions of a part of the module, from one list.
 macro_rules! natives {
     ($($name:literal => $function:path),* $(,)?) => {
-        pub(super) const NAMES: &[&str] = &[$($name),*];
+        pub(crate) const NAMES: &[&str] = &[$($name),*];
 
-        pub(super) fn functions<'js>(ctx: &rquickjs::Ctx<'js>) -> rquickjs::Result<Vec<rquickjs::Function<'js>>> {
+        pub(crate) fn functions<'js>(ctx: &rquickjs::Ctx<'js>) -> rquickjs::Result<Vec<rquickjs::Function<'js>>> {
             Ok(vec![$(rquickjs::Function::new(ctx.clone(), $function)?.with_name($name)?),*])
         }
     };
 }
-use natives;
+pub(crate) use natives;
 
 /// The module.
 pub(crate) struct Native;

@@ -27,7 +27,7 @@ impl Script {
     }
 }
 
-#[cfg(not(target_family = "wasm"))]
+#[cfg(any(feature = "testing", not(target_family = "wasm")))]
 mod natively {
     use super::Script;
     use std::cell::RefCell;

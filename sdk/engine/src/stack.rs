@@ -4,6 +4,11 @@
 //! is. It does not know source maps: the builder reads them.
 
 use std::fmt::Write as _;
+use std::rc::Rc;
+
+use rquickjs::JsLifetime;
+
+use crate::modules::OWN;
 
 /// The name under which a script is evaluated, so that it stands in stacks.
 pub(crate) const SCRIPT_NAME: &str = "script.js";
@@ -43,6 +48,15 @@ impl Positions {
             let _ = write!(out, "{separator}{}", self.rewrite_line(line));
         }
         out
+    }
+
+    /// Rewrites the lines of stacks in a text, as [`rewrite`](Self::rewrite) does.
+    pub(crate) fn rewrite_text(&self, text: &str) -> String {
+        let is_place = |line: &str| line.trim_start().starts_with("at ");
+        let kept = text.lines().filter(|line| !is_place(line) || !line.contains(OWN));
+        let lines =
+            kept.map(|line| if is_place(line) { self.rewrite_line(line) } else { line.to_owned() });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     fn rewrite_line(&self, line: &str) -> String {
@@ -88,6 +102,15 @@ impl Positions {
     }
 }
 
+/// The table of a heap, for what runs in it.
+pub(crate) struct HeapPositions(pub(crate) Rc<Positions>);
+
+#[expect(unsafe_code, reason = "what a heap keeps has to declare that it holds nothing of it")]
+// SAFETY: it holds no value of a heap.
+unsafe impl<'js> JsLifetime<'js> for HeapPositions {
+    type Changed<'to> = HeapPositions;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +127,13 @@ mod tests {
         let stack = "    at onMessage (script.js:2:21)\n    at deliver (room:server/dispatch.js:9:1)\n    at script.js:4:9";
         let expected = "    at onMessage (src/other.ts:9:1)\n    at src/server.ts:30:2";
         assert_eq!(table().rewrite(stack), expected);
+    }
+
+    #[test]
+    fn a_text_with_a_stack_names_the_authors_positions() {
+        let text = "\"message\" failed: Error: at noon\n    at onMessage (script.js:2:21)\n    at deliver (room:server/dispatch.js:9:1)";
+        let expected = "\"message\" failed: Error: at noon\n    at onMessage (src/other.ts:9:1)";
+        assert_eq!(table().rewrite_text(text), expected);
     }
 
     #[test]

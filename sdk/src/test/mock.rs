@@ -19,7 +19,7 @@ use crate::error::{
 };
 use crate::hook_fetch::HookFetch;
 use crate::host::{ConnectionData, Entry, Host, ListOptions, OutcallRecord, Page, TimerRecord};
-use crate::http::Response;
+use crate::http::{Response, Rest};
 use crate::log::Level;
 use crate::message::Message;
 use crate::outcall::{OutcallFailure, PendingRequest};
@@ -321,6 +321,7 @@ impl Host for Mock {
     }
 
     fn begin(id: &str, head: Response) -> Result<(), StreamError> {
+        let head = Response { rest: Rest::Stream(id.to_owned()), ..head };
         world(|world| world.respond(id, head))
     }
 

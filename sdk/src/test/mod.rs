@@ -130,6 +130,12 @@ impl Builder {
         self
     }
 
+    /// As [`stored`](Self::stored), with the bytes of the value.
+    pub fn stored_bytes(mut self, key: impl AsRef<[u8]>, value: impl Into<Vec<u8>>) -> Self {
+        drop(self.world.store(key.as_ref().to_vec(), Some(value.into())));
+        self
+    }
+
     /// How many bytes of keys and values the room may store, as `room_bytes_max` in `[limits]` of
     /// `room.toml`; 1 GiB by default, which takes a test long to fill.
     pub fn room_bytes_max(mut self, bytes: u64) -> Self {
@@ -379,6 +385,11 @@ impl<R: Room> TestRoom<R> {
         self.runner.borrow_mut().answered(call.number, GivenAnswer::Returned(answer));
     }
 
+    /// Answers a request to another room, which [`calls`](Self::calls) lists, too; a second answer does nothing.
+    pub fn answer_request(&self, call: &PendingCall, answer: Result<Response, OutcallFailure>) {
+        self.runner.borrow_mut().answered(call.number, GivenAnswer::Response(answer));
+    }
+
     /// The pause of the ticks, if the room has any.
     pub fn ticks(&self) -> Option<Duration> {
         let ticks = self.runner.borrow().world.ticks;
@@ -446,6 +457,11 @@ impl Stored {
         entries
             .map(|(key, value)| (String::from_utf8_lossy(key).into_owned(), read(key, value)))
             .collect()
+    }
+
+    /// All keys and values as bytes, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.keys.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
     }
 
     /// How many keys there are.

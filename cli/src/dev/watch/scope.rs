@@ -27,7 +27,7 @@ pub(super) enum Weight {
 
 /// The files to scan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(in crate::dev) struct Scope {
+pub(crate) struct Scope {
     /// The inputs of builds.
     pub(super) inputs: Inputs,
     /// Folders to leave out.
@@ -73,6 +73,13 @@ impl Scope {
                 }
             }
         }
+        scope
+    }
+
+    /// Returns all sources of a project, as git sees them: what its tests may read.
+    pub(crate) fn whole(project: &Project) -> Self {
+        let mut scope = Self::of(project, None, &Inputs::default());
+        scope.inputs.packages.insert(project.root.clone());
         scope
     }
 

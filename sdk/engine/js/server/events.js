@@ -153,6 +153,7 @@ class ConnectionContext {
 function checkedTags(connection, given) {
   if (given === undefined || given === null) return [];
   if (!Array.isArray(given)) throw new TypeError("getConnectionTags must return an array of strings");
+  if (given.length === 0) return given;
   const tags = [...new Set(given)].filter((tag) => tag !== connection.id);
   if (tags.length >= TAGS_MAX) {
     throw new Error(`A connection can only have ${TAGS_MAX} tags, including the default id tag.`);

@@ -30,7 +30,8 @@ function answerOf(id, read) {
 function needRoom(what) {
   const mode = native.mode();
   if (mode !== "room") {
-    const where = mode === "hook" ? "a hook belongs to no room" : "the module is still being evaluated";
+    const where =
+      mode === "hook" ? "a hook belongs to no room" : mode === "test" ? "a test is not one" : "the module is still being evaluated";
     throw new RoomError("not-in-a-room", `${what} needs a room that waits for the answer, and ${where}`);
   }
   if (waiting.size >= WAITING_MAX) {
@@ -57,7 +58,7 @@ export function settle(id, result) {
 
 /** The ids of the requests whose promises wait. */
 export function waitingFor() {
-  return [...waiting.keys()];
+  return waiting.size === 0 ? [] : [...waiting.keys()];
 }
 
 /** A new instance begins. */
@@ -78,11 +79,16 @@ export async function call(party, room, data, options) {
 /** Calls a method of another room. @param {string} party @param {string} room @param {string} method @param {any[]} args */
 async function callMethod(party, room, method, args) {
   needRoom(`${method}()`);
+  return answerOf(native.callRoom({ party, room, tag: method, data: encodeMethod(method, args) }), decode);
+}
+
+/** Returns the bytes of a call of a method. @param {string} method @param {any[]} args */
+export function encodeMethod(method, args) {
   const value = encode([method, args]);
   const data = new Uint8Array(value.length + 1);
   data[0] = METHOD;
   data.set(value, 1);
-  return answerOf(native.callRoom({ party, room, tag: method, data }), decode);
+  return data;
 }
 
 /** Returns the method and the arguments of a call, or undefined if it is a call of `onCall`. @param {Uint8Array} data */

@@ -67,8 +67,15 @@ gate.onChange(() => {
   calm = false;
 });
 
+/** Whether no instance has begun in this heap. A frozen heap is so: every object that it touches costs each room a page. */
+let isFresh = true;
+
 /** A new instance begins: nothing of the one before is left. */
 export function reset() {
+  if (isFresh) {
+    isFresh = false;
+    return;
+  }
   own = drained = null;
   savepoint = -1;
   pending.clear();
@@ -106,7 +113,8 @@ export function begin(answered) {
     undone.restore(began, answered);
   }
   // What was sent again just now is this turn's.
-  began = { ...undone.point(), sent: 0 };
+  began = undone.point();
+  began.sent = 0;
   for (const handler of owed) tell(handler);
   paid = owed.length;
   // Jobs that ran behind a message whose turn nobody asked about: their effects stand.
@@ -251,6 +259,9 @@ export function leave() {
   return value;
 }
 
+/** @param {Handler} handler */
+const isFailed = ({ state }) => state === FAILED;
+
 /** Undoes transactions that are at work. Returns whether the jobs have to run again, which learn of it. */
 function endTransactions() {
   if (!transactions.endOfTurn() || repeats === AGAIN_MAX) return false;
@@ -266,9 +277,9 @@ function leaveOwn() {
   const loose = taken();
   try {
     if (handler !== null && handler.state === FAILED) throw handler.error;
-    const [failure] = [...loose, ...finished.filter(({ state }) => state === FAILED).map(({ error }) => error)];
-    const broken = loose.length > 0 || finished.some(({ state }) => state === FAILED);
-    if (broken && (savepoint < 0 || (handler !== null && handler.kind !== "tick"))) throw failure;
+    const failures = finished.length === 0 ? loose : [...loose, ...finished.filter(isFailed).map(({ error }) => error)];
+    const broken = failures.length > 0;
+    if (broken && (savepoint < 0 || (handler !== null && handler.kind !== "tick"))) throw failures[0];
     if (broken) undo(loose);
     if (handler !== null) outcome = conclude(handler);
   } catch (error) {

@@ -23,9 +23,14 @@ export function point() {
   return { waiting: waiting(), sent: http.position() };
 }
 
-/** @returns {Set<string>} */
+/** @type {Set<string>} */
+const NOTHING = new Set();
+
+/** @returns {Set<string>} Not to be changed. */
 function waiting() {
-  return new Set([...outcalls.waitingFor(), ...fetches.waitingFor().map(({ id }) => id)]);
+  const [calls, requests] = [outcalls.waitingFor(), fetches.waitingFor()];
+  if (calls.length + requests.length === 0) return NOTHING;
+  return new Set([...calls, ...requests.map(({ id }) => id)]);
 }
 
 /**

@@ -69,7 +69,7 @@ export function forget(id) {
 
 /** What is waited for: ids with a few words each. */
 export function waitingFor() {
-  return [...waiting].map(([id, { what }]) => ({ id, what }));
+  return waiting.size === 0 ? [] : [...waiting].map(([id, { what }]) => ({ id, what }));
 }
 
 /**
@@ -83,6 +83,9 @@ export function fetchThroughHost(record, { signal, room = {} }) {
   const timed = left === Infinity ? {} : { timeoutMs: Math.max(1, Math.ceil(left)) };
   const mode = native.mode();
   if (mode === "hook") return fetchInHook({ ...record, ...timed, cache: room.cache }, deadline);
+  if (mode === "test") {
+    throw new Error("fetch cannot be used in a test: it acts on a room, whose requests are room.fetches(), and which room.request(path) asks");
+  }
   if (mode !== "room") {
     throw new Error("fetch cannot be used while the module is evaluated: call it in a method of the room or in a hook");
   }

@@ -98,6 +98,9 @@ function arm(now) {
 function needRoom(name) {
   const mode = native.mode();
   if (mode === "room") return;
+  if (mode === "test") {
+    throw new Error(`${name} cannot be used in a test, which never waits: room.advance(milliseconds) moves a room's clock`);
+  }
   const where = mode === "global" ? "while the module is evaluated" : "in a hook";
   throw new Error(`${name} cannot be used ${where}: timers run in a room; call it in one of the room's methods`);
 }

@@ -3,6 +3,8 @@
 //! Owns the functions about connections, savepoints, names, variables, the log and the clock. Invariant: a refusal of the
 //! host becomes an error with its code. It does not know the objects that authors see.
 
+use std::time::SystemTime;
+
 use room_sdk::host::{ConnectionData, Current, Host as _};
 use room_sdk::log::Level;
 use room_sdk::{ConnectionError, Result as SdkResult};
@@ -11,6 +13,7 @@ use rquickjs::{Ctx, Object, Result};
 
 use super::natives;
 use crate::mode::{Mode, in_hook, in_room, running};
+use crate::stack::{HeapPositions, SCRIPT_NAME};
 use crate::values::{Bytes, Said, Text, failed, number, refuse, response_out};
 
 natives! {
@@ -146,6 +149,11 @@ fn log<'js>(
         // There is no room whose log it could be in; a script that logs as it is evaluated is not refused.
         return Ok(());
     }
+    #[cfg(any(feature = "testing", not(target_family = "wasm")))]
+    if Mode::now() == Mode::Test {
+        crate::testing::said(&message.0);
+        return Ok(());
+    }
     let level = match level.0.as_str() {
         "trace" => Level::Trace,
         "debug" => Level::Debug,
@@ -168,18 +176,35 @@ fn log<'js>(
     }
     let pairs: Vec<(&str, String)> =
         pairs.iter().map(|(name, text)| (name.as_str(), text.0.clone())).collect();
-    Current::log(level, &message.0, &pairs);
+    // The library logs what fails in a later turn of a handler, with its stack.
+    let table = ctx.userdata::<HeapPositions>().filter(|_| message.0.contains(SCRIPT_NAME));
+    let text = table.map(|table| table.0.rewrite_text(&message.0));
+    Current::log(level, text.as_ref().unwrap_or(&message.0), &pairs);
     Ok(())
 }
 
 fn now(ctx: Ctx<'_>) -> Result<f64> {
     running(&ctx)?;
+    if Mode::now() == Mode::Test {
+        return Ok(number(clock_ms()));
+    }
     Ok(number(Current::now_ms()))
+}
+
+/// The clock of the process, as `Date.now()` reads it: a runner of tests sets it to that of the rooms.
+#[expect(clippy::disallowed_methods, reason = "there is no room whose clock it could be")]
+fn clock_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn vars<'js>(ctx: Ctx<'js>) -> Result<Object<'js>> {
     running(&ctx)?;
     let object = Object::new(ctx)?;
+    if Mode::now() == Mode::Test {
+        // Variables are those of a room.
+        return Ok(object);
+    }
     for (name, value) in Current::vars() {
         object.set(name, value)?;
     }
