@@ -40,7 +40,7 @@ fn main() {
         .find(|dir| dir.join("CACHEDIR.TAG").is_file())
         .unwrap_or(&out)
         .join("engine");
-    if env::var("PROFILE").is_ok_and(|profile| profile == "debug") {
+    if env::var_os("PROFILE").is_some_and(|profile| profile == "debug") {
         println!("cargo:rustc-cfg=room_engine=\"checkout\"");
         println!("cargo:rustc-env=ROOM_ENGINE_TARGET={}", target_dir.display());
         return;
