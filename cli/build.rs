@@ -23,6 +23,9 @@ fn main() {
         "../rooms-examples/counter/web",
         "../rooms-examples/chat-ts/src",
         "../rooms-examples/chat-ts/web",
+        "../rooms-examples/react-ts/src",
+        "../rooms-examples/react-ts/page",
+        "../rooms-examples/react-ts/web",
     ];
     for folder in embedded {
         println!("cargo:rerun-if-changed={folder}");
@@ -37,7 +40,7 @@ fn main() {
         .find(|dir| dir.join("CACHEDIR.TAG").is_file())
         .unwrap_or(&out)
         .join("engine");
-    if env::var("PROFILE").is_ok_and(|profile| profile == "debug") {
+    if env::var_os("PROFILE").is_some_and(|profile| profile == "debug") {
         println!("cargo:rustc-cfg=room_engine=\"checkout\"");
         println!("cargo:rustc-env=ROOM_ENGINE_TARGET={}", target_dir.display());
         return;

@@ -105,14 +105,16 @@ pub(crate) struct NewArgs {
     pub(crate) sdk: Option<PathBuf>,
 }
 
-/// Make a project from a PartyKit project
+/// Make a project from a PartyKit or PartyServer project
 ///
-/// Reads a partykit.json, or the `partykit` of a package.json, and writes a room.toml for it, with a blank room in
-/// `rooms/PARTY` for each party, whose code you port by hand, and the SDK's source in `vendor/room-sdk`. Says for
-/// each key what it became, or why it has no counterpart. Overwrites nothing.
+/// Reads a partykit.json (or the `partykit` of a package.json), or a wrangler.jsonc, wrangler.json or wrangler.toml, and
+/// writes a room.toml for it. A script runs as it is: each Durable Object that wrangler's file binds is a party, by the
+/// binding's name. The command copies the types of rooms into `vendor/roomkit`, and writes a package.json if there is
+/// none. A party of PartyKit whose code is not there gets a blank room in Rust, in `rooms/PARTY`. Says for each key what
+/// it became, or why it has no counterpart and what to use instead. Overwrites nothing, and adds lines to .gitignore.
 #[derive(Debug, ClapArgs)]
 #[command(after_long_help = "Examples:\n  room init --from partykit.json\n  room init --from \
-../chat/package.json chat --json")]
+wrangler.jsonc\n  room init --from ../chat/package.json chat --json")]
 pub(crate) struct InitArgs {
     /// The file to import
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -140,6 +142,8 @@ pub(crate) enum TemplateName {
     /// A chat room in JavaScript
     #[value(name = "javascript")]
     JavaScript,
+    /// A chat room in TypeScript, with a page in React
+    React,
 }
 
 /// Run the project here and reload it at every save

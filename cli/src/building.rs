@@ -7,9 +7,10 @@ use crate::cargo::{Inputs, Package};
 use crate::print;
 use crate::project::Project;
 use crate::script::test::TestChoice;
-use crate::script::{self, RoomScript, ScriptForm};
+use crate::script::{self, PageScripts, RoomScript, ScriptForm};
 use anyhow::Context as _;
 use room_runtime::PartyName;
+use room_runtime::id::ModuleHash;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 pub(crate) struct BuildPlan {
     sources: Vec<PartySource>,
     parties: Vec<(PartyName, usize)>,
+    /// The scripts of its pages, if it has some.
+    page: Option<PageScripts>,
 }
 
 /// What a component is built from.
@@ -48,6 +51,8 @@ pub(crate) struct Build {
     pub(crate) outcome: BuildOutcome,
     /// Its inputs.
     pub(crate) inputs: Inputs,
+    /// A hash of the bundles of its pages, if it made some.
+    pub(crate) page: Option<ModuleHash>,
 }
 
 /// How a build ended.
@@ -68,13 +73,20 @@ pub(crate) enum Noise {
     Quiet,
 }
 
+impl Build {
+    fn refused(errors: String, inputs: Inputs) -> Self {
+        Self { outcome: BuildOutcome::Refused(errors), inputs, page: None }
+    }
+}
+
 impl BuildPlan {
     /// Finds the packages and scripts of a project's parties. Compiles nothing.
     ///
     /// # Errors
     /// A mistake: cargo is missing or refuses, or a package makes no component.
     pub(crate) fn of(project: &Project) -> anyhow::Result<Self> {
-        let mut plan = Self { sources: Vec::new(), parties: Vec::new() };
+        let page = PageScripts::of(project);
+        let mut plan = Self { sources: Vec::new(), parties: Vec::new(), page };
         for party in &project.manifest.parties {
             let source = match &party.script {
                 Some(script) => PartySource::Script(RoomScript::of(project, script)),
@@ -138,14 +150,25 @@ impl BuildPlan {
             };
             match built {
                 Ok((path, bytes)) => made.push((path, Arc::<[u8]>::from(bytes))),
-                Err(errors) => return Ok(Build { outcome: BuildOutcome::Refused(errors), inputs }),
+                Err(errors) => return Ok(Build::refused(errors, inputs)),
+            }
+        }
+        // Pages last: they may need what the rooms of this build have.
+        let mut made_page = None;
+        if let Some(page) = &self.page {
+            let (built, read) = page.build(profile).await?;
+            inputs.extend(read);
+            match built {
+                Ok(hash) => made_page = Some(hash),
+                Err(errors) => return Ok(Build::refused(errors, inputs)),
             }
         }
         let components = self.parties.iter().map(|(party, index)| {
             let (path, bytes) = made[*index].clone();
             Component { party: party.clone(), path, bytes }
         });
-        Ok(Build { outcome: BuildOutcome::Built(components.collect()), inputs })
+        let outcome = BuildOutcome::Built(components.collect());
+        Ok(Build { outcome, inputs, page: made_page })
     }
 
     /// Runs the packages' own tests, each with these arguments, and then those of the scripts. Returns true if all passed.
@@ -195,17 +218,16 @@ impl BuildPlan {
                 PartySource::Script(script) => script.inputs(),
             });
         }
+        all.extend(self.page.as_ref().map(PageScripts::inputs).unwrap_or_default());
         all
     }
 
     /// Returns the folders that builds write to.
     pub(crate) fn outputs(&self) -> BTreeSet<PathBuf> {
-        self.sources
-            .iter()
-            .map(|source| match source {
-                PartySource::Package(package) => package.output(),
-                PartySource::Script(script) => script.output(),
-            })
-            .collect()
+        let sources = self.sources.iter().map(|source| match source {
+            PartySource::Package(package) => package.output(),
+            PartySource::Script(script) => script.output(),
+        });
+        sources.chain(self.page.as_ref().map(PageScripts::output)).collect()
     }
 }

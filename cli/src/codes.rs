@@ -55,7 +55,7 @@ codes! {
         "The file is there and the system does not let this user read it, or it is not text.",
         "$ mkdir lines\n$ room import lines --data data",
         "Name a file that you may read; `ls -l` shows whose it is.";
-    NotToml "R0003" "room.toml is not valid TOML",
+    NotToml "R0003" "a file is not valid TOML",
         "The file breaks the rules of TOML (https://toml.io), so that nothing in it can be understood.",
         "# room.toml\nname = chat",
         "The mark shows where it stopped making sense. A text stands in quotes: `name = \"chat\"`.";
@@ -80,7 +80,7 @@ codes! {
         "# room.toml\n[vars]\nA = \"b\"",
         "Put `name = \"my-chat\"` on the first line.";
     BadProjectName "R0009" "this cannot be a project's name",
-        "A name becomes a part of host names, and that of a new project a Rust crate's name too: up to 63 lower-case letters, digits, `-` and `_`, and no word that means something in Rust.",
+        "A name becomes a part of host names, and that of a new project in Rust a crate's name too: up to 63 lower-case letters, digits, `-` and `_`, and no word that means something in Rust.",
         "$ room new fn",
         "Take another name, such as `my-chat`.";
     BadPartyName "R0010" "this cannot be a party's name",
@@ -215,14 +215,14 @@ codes! {
         "The codes of mistakes are R and four digits. Those of the compiler, as E0308, are explained by `rustc --explain`.",
         "$ room explain R9999",
         "`room explain` without a code lists all.";
-    NotJson "R0043" "partykit.json is not valid JSON",
+    NotJson "R0043" "a file to import is not valid JSON",
         "The file breaks the rules of JSON, so that nothing in it can be understood. Comments and commas at the end are fine.",
         "// partykit.json\n{ \"name\": }",
         "The mark shows where it stopped making sense.";
-    BadPartyKit "R0044" "partykit.json cannot be imported",
-        "PartyKit has no such key, or the key's value is of the wrong kind. Nothing was written.",
+    NotImported "R0044" "a file cannot be imported",
+        "PartyKit has no such key, or the value of a key is of the wrong kind, or something that a room needs is missing. Nothing was written.",
         "// partykit.json\n{ \"mian\": \"src/server.ts\" }",
-        "Put it right in partykit.json, or remove the key.";
+        "Correct it in the file, or remove the key.";
     NoServer "R0045" "no server runs on the data",
         "The command asks a server that runs, and none serves this data folder.",
         "$ room rooms --data data",

@@ -31,6 +31,7 @@ use build::Builder;
 use faults::Faults;
 use keys::{Key, Reach, TerminalKeys};
 use reload::{Deployment, Reloader, Served};
+use room_runtime::id::ModuleHash;
 use room_runtime::{Deployed, Notice};
 use std::collections::BTreeMap;
 use tokio::time::{Duration, Instant};
@@ -82,6 +83,8 @@ pub(crate) struct Session {
     /// True if the compiler refused last, or could not be asked: then the list of its inputs is incomplete.
     unread: bool,
     unrest: Unrest,
+    /// The bundles of the pages that are served.
+    page: Option<ModuleHash>,
     /// When the save happened whose build runs. At first, when the session started.
     since: Instant,
 }
@@ -112,6 +115,7 @@ impl Session {
             read: Inputs::default(),
             unread: true,
             unrest: Unrest::default(),
+            page: None,
             since: Instant::now(),
         })
     }
@@ -292,9 +296,9 @@ impl Session {
 
     /// Deploys the components of a build. If the build failed, prints why.
     async fn serve(&mut self, built: build::Built) {
-        let components = match built.outcome.map(|build| build.outcome) {
-            Ok(BuildOutcome::Built(components)) => components,
-            Ok(BuildOutcome::Refused(errors)) => {
+        let (components, page) = match built.outcome.map(|build| (build.outcome, build.page)) {
+            Ok((BuildOutcome::Built(components), page)) => (components, page),
+            Ok((BuildOutcome::Refused(errors), _)) => {
                 let errors = if errors.is_empty() { SEE_TERMINAL.to_owned() } else { errors };
                 return self.keep("it does not compile", errors);
             }
@@ -306,9 +310,17 @@ impl Session {
             self.bad_build = false;
             self.reloader.show(None);
         }
+        let is_new_page = std::mem::replace(&mut self.page, page) != page && page.is_some();
+        if is_new_page && !matches!(served, Ok(Served::First)) {
+            self.reloader.reload_pages();
+            let seconds = self.since.elapsed().as_secs_f64();
+            let mark = styled(print::GOOD, "✓");
+            print::talk(format_args!("{mark} the page is replaced in {seconds:.2} s"));
+        }
         match served {
             Ok(Served::First) => self.welcome(),
             Ok(Served::Reloaded(deployed)) => self.reloaded(&deployed, built.took),
+            Ok(Served::Same) if is_new_page => {}
             Ok(Served::Same) => print::talk(styled(DIM, "· the built code is the same")),
             Err(err) => {
                 print::talk(format_args!("{BAD}error{BAD:#}: {}", print::causes(&err)));

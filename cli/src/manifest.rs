@@ -35,6 +35,8 @@ pub(crate) struct Manifest {
     pub(crate) parties: Vec<Party>,
     /// The folder of its static files, relative to the file.
     pub(crate) assets: Option<Spanned<PathBuf>>,
+    /// The scripts of its pages, relative to the file, which are bundled into the folder.
+    pub(crate) page_scripts: Vec<Spanned<PathBuf>>,
     /// How they are answered.
     pub(crate) asset_settings: AssetSettings,
     /// The names by which clients call the project on a server; empty if it is the only one there.
@@ -286,6 +288,10 @@ struct AutoResponseKeys {
 struct AssetsKeys {
     /// Their folder.
     dir: String,
+    /// The scripts of pages, in TypeScript or JavaScript: one, or a list. Each is bundled with all that it imports into
+    /// `dist` of the folder: `src/client.tsx` becomes `/dist/client.js`.
+    #[schemars(default, with = "PageScriptsKey", skip_serializing_if = "Option::is_none")]
+    build: Option<PageScriptsKey>,
     /// Whether a page that does not exist is answered with `index.html`: for applications that read the URL themselves.
     #[schemars(default)]
     single_page: bool,
@@ -293,6 +299,17 @@ struct AssetsKeys {
     /// Other files are kept for a year if a hash of their content is in their names, and are asked for each time if not.
     #[schemars(default)]
     cache: BTreeMap<String, String>,
+}
+
+/// The scripts of pages.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+enum PageScriptsKey {
+    /// One file.
+    One(String),
+    /// Several files.
+    Several(Vec<String>),
 }
 
 /// The clients that are served.

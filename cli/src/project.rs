@@ -5,11 +5,12 @@
 
 use crate::args::ProjectArgs;
 use crate::codes::Code;
-use crate::manifest::{self, Manifest, PartyScript};
+use crate::manifest::{self, Manifest};
 use crate::mistake::Mistake;
 use anyhow::Context as _;
 use room_runtime::RoomsPrefix;
 use std::path::{Path, PathBuf};
+use toml::Spanned;
 
 /// The folder of the rooms' data, in the project's folder of our own.
 pub(crate) const STATE: &str = "state";
@@ -95,7 +96,7 @@ impl Project {
         let mut mistakes = Vec::new();
         for party in &self.manifest.parties {
             if let Some(script) = &party.script {
-                mistakes.extend(self.missing_script(script, file, text));
+                mistakes.extend(self.missing_script(&script.file, file, text));
                 continue;
             }
             let dir = self.root.join(party.path.get_ref());
@@ -124,19 +125,22 @@ impl Project {
                 Mistake::new(Code::NoAssets, message).at(file, text, at, "this folder").help(help),
             );
         }
+        for script in &self.manifest.page_scripts {
+            mistakes.extend(self.missing_script(script, file, text));
+        }
         mistakes.extend(self.hidden_by_prefix(file, text));
         mistakes.extend(self.public_sources(file, text));
         mistakes
     }
 
-    fn missing_script(&self, script: &PartyScript, file: &str, text: &str) -> Option<Mistake> {
-        let path = script.file.get_ref();
+    fn missing_script(&self, script: &Spanned<PathBuf>, file: &str, text: &str) -> Option<Mistake> {
+        let path = script.get_ref();
         if self.root.join(path).is_file() {
             return None;
         }
         let message = format!("the script {} does not exist", path.display());
         let mistake =
-            Mistake::new(Code::BadScript, message).at(file, text, script.file.span(), "this file");
+            Mistake::new(Code::BadScript, message).at(file, text, script.span(), "this file");
         Some(mistake.help("name its file relative to room.toml, such as `src/server.ts`"))
     }
 

@@ -9,6 +9,7 @@ mod compile;
 mod engine;
 mod freeze;
 mod npm;
+mod page;
 mod positions;
 pub(crate) mod test;
 mod types;
@@ -22,6 +23,8 @@ use bundle::Bundle;
 use freeze::BundledScript;
 pub(crate) use freeze::ScriptForm;
 use npm::NpmTools;
+pub(crate) use page::PageScripts;
+use room_runtime::CronSetting;
 use room_runtime::id::ModuleHash;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -37,6 +40,8 @@ pub(crate) struct RoomScript {
     export: String,
     /// The folder for what is built.
     own: PathBuf,
+    /// What the module begins with: the schedules of the project's crons, which the host does not tell a room.
+    prelude: String,
 }
 
 /// A component and its place on disk, or the errors of a script.
@@ -49,7 +54,8 @@ impl RoomScript {
         let hash =
             ModuleHash::of(format!("{}\n{}", file.display(), script.export).as_bytes()).to_string();
         let own = project.own("scripts").join(hash);
-        Self { root: project.root.clone(), file, export: script.export.clone(), own }
+        let (root, export) = (project.root.clone(), script.export.clone());
+        Self { root, file, export, own, prelude: prelude(&project.manifest.crons) }
     }
 
     /// Bundles it, checks its types, and makes a component of it. Errors go to stderr as they are.
@@ -64,8 +70,9 @@ impl RoomScript {
         std::fs::create_dir_all(&self.own)
             .with_context(|| format!("{} cannot be made", self.own.display()))?;
         let read = disk_time();
+        let config = Path::new(types::CONFIG);
         let (made, typed) =
-            tokio::join!(self.component(&tools, form), types::check(&tools, &self.root));
+            tokio::join!(self.component(&tools, form), types::check(&tools, &self.root, config));
         let mut inputs = self.inputs();
         inputs.times.scripts = Some(read);
         let (made, files) = made?;
@@ -97,6 +104,8 @@ impl RoomScript {
             Ok(bundle) => bundle,
             Err(errors) => return Ok((Err(errors), BTreeSet::new())),
         };
+        // On the first line, so that the lines keep their numbers.
+        let source = format!("{}{source}", self.prelude);
         let script = BundledScript { source, export: self.export.clone(), positions };
         let made = freeze::make(script, form).await?;
         Ok((made.map_err(|error| format!("error: {error}\n")), files))
@@ -119,6 +128,16 @@ impl RoomScript {
     pub(crate) fn output(&self) -> PathBuf {
         self.own.clone()
     }
+}
+
+/// Returns the statement that the library of rooms reads the schedules from; nothing if there are none.
+fn prelude(crons: &[CronSetting]) -> String {
+    if crons.is_empty() {
+        return String::new();
+    }
+    let schedules = crons.iter().map(|cron| (cron.name.clone(), cron.schedule.clone().into()));
+    let schedules: serde_json::Map<String, serde_json::Value> = schedules.collect();
+    format!("globalThis[Symbol.for(\"room.crons\")]={};", serde_json::Value::from(schedules))
 }
 
 /// Prints errors, and returns them as plain text.

@@ -1,6 +1,6 @@
 //! The files that `room new` writes. Owns the embedded templates and how a name is put into them.
 //!
-//! Invariant: a rendered project builds and tests as it is. The templates `chat`, `counter` and `typescript` are the
+//! Invariant: a rendered project builds and tests as it is. The templates `chat`, `counter`, `typescript` and `react` are the
 //! examples of this repository themselves, so they cannot fall behind. It does not know where the files go.
 
 mod script;
@@ -14,6 +14,7 @@ use crate::mistake::Mistake;
 use include_dir::{Dir, File, include_dir};
 use room_runtime::PartyName;
 use script::Language;
+pub(crate) use script::VENDORED_PACKAGE;
 use std::path::{Path, PathBuf};
 
 /// Files of every template in Rust: the package, what git ignores, a first README.
@@ -66,6 +67,9 @@ pub(crate) enum Sdk {
     Inherited,
 }
 
+/// What a name consists of.
+const NAME_HELP: &str = "lower-case letters, digits, `-` and `_`, as in `room new my-chat`";
+
 /// The role of a new package for cargo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Home {
@@ -85,11 +89,23 @@ pub(crate) struct TemplateFile {
 }
 
 impl ProjectName {
-    /// Returns the name in this text: valid for `room.toml`, and in Rust as a crate's name too.
+    /// Returns the name in this text for a project in this template: valid for `room.toml`, and in Rust as a crate's
+    /// name too.
     ///
     /// # Errors
     /// A mistake that says what is wrong with it.
-    pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
+    pub(crate) fn of(text: &str, template: TemplateName) -> Result<Self, Mistake> {
+        if !is_script(template) {
+            return Self::of_crate(text);
+        }
+        match manifest::name_problem(text) {
+            Some(problem) => Err(Mistake::new(Code::BadProjectName, problem).help(NAME_HELP)),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+
+    /// Returns the name in this text, valid for a crate.
+    fn of_crate(text: &str) -> Result<Self, Mistake> {
         const TAKEN: &[&str] = &[
             "alloc",
             "as",
@@ -140,16 +156,15 @@ impl ProjectName {
             "while",
             "yield",
         ];
-        let help = "lower-case letters, digits, `-` and `_`, as in `room new my-chat`";
         if let Some(problem) = manifest::name_problem(text) {
-            return Err(Mistake::new(Code::BadProjectName, problem).help(help));
+            return Err(Mistake::new(Code::BadProjectName, problem).help(NAME_HELP));
         }
         if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
             return Err(Mistake::new(
                 Code::BadProjectName,
                 "a package's name starts with a letter",
             )
-            .help(help));
+            .help(NAME_HELP));
         }
         if TAKEN.contains(&text.replace('_', "-").as_str()) {
             let message = format!("`{text}` means something else in Rust already");
@@ -172,7 +187,7 @@ impl ProjectName {
 
 /// Returns true if the project's code is a script, which cargo does not build.
 pub(crate) fn is_script(template: TemplateName) -> bool {
-    matches!(template, TemplateName::TypeScript | TemplateName::JavaScript)
+    matches!(template, TemplateName::TypeScript | TemplateName::JavaScript | TemplateName::React)
 }
 
 /// Returns the files of a new project.
@@ -194,6 +209,7 @@ pub(crate) fn render(
         }
         TemplateName::TypeScript => return script::render(Language::TypeScript, name, sdk),
         TemplateName::JavaScript => return script::render(Language::JavaScript, name, sdk),
+        TemplateName::React => return script::render(Language::React, name, sdk),
     };
     // A template's own file replaces the common one.
     files.retain(|file| own.iter().all(|other| other.path != file.path));
@@ -299,6 +315,11 @@ pub(crate) fn vendored() -> Vec<TemplateFile> {
     gather(&SDK_SRC, &root.join("src"), &mut files);
     gather(&SDK_WIT, &root.join("wit"), &mut files);
     files
+}
+
+/// Returns the files of the npm package with the types of rooms, as a project carries it.
+pub(crate) fn vendored_package() -> Vec<TemplateFile> {
+    script::package()
 }
 
 /// Adds all files of an embedded folder under `at`.

@@ -190,6 +190,26 @@ fn a_room_in_javascript_is_served_and_reloaded_with_its_sockets() {
 }
 
 #[test]
+fn a_new_project_in_react_is_checked_bundled_and_served() {
+    let made = Made::of("react", "src/server.ts");
+    let mut dev = Dev::start(&made.root(), &["--ephemeral"]);
+    let parts =
+        [("/", "/dist/main.js"), ("/dist/main.js", "Say something"), ("/dist/main.css", "#log")];
+    for (path, part) in parts {
+        let (status, text) = dev.http("GET", path);
+        assert!(status == 200 && text.contains(part), "{path}: {status} {text}");
+    }
+    let mut socket = Socket::open(dev.port(), "/party/lobby");
+    socket.until(GREETING);
+    socket.send(r#"{"name":"Ada","text":"hello"}"#);
+    socket.until(r#""text":"hello""#);
+    made.save(&made.with(GREETING, "Good evening."));
+    dev.line("1 socket kept", BUILD_MAX);
+    socket.until("Good evening.");
+    assert_eq!(dev.stop().0, Some(0));
+}
+
+#[test]
 fn an_imported_room_of_partykit_runs_as_it_is() {
     let project = Project::copy("tests/conformance/guest", "of-partykit");
     project.write("src/server.ts", OF_PARTYKIT);

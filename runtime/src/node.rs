@@ -386,6 +386,11 @@ impl Node {
         self.door.set_notice(notice);
     }
 
+    /// Makes pages that load `/_room/overlay.js` load again.
+    pub(crate) fn reload_pages(&self) {
+        self.door.reload_pages();
+    }
+
     /// Compiles a party's module, on a thread that runs no rooms, and starts one instance to try it.
     async fn load(
         &self,

@@ -150,6 +150,12 @@ impl Runtime {
         self.node.set_notice(notice);
     }
 
+    /// Makes pages that load `/_room/overlay.js` load again, as their own files were replaced. As with notices, only a
+    /// developer's pages do so.
+    pub fn reload_pages(&self) {
+        self.node.reload_pages();
+    }
+
     /// Reads everything that is stored and checks that it is consistent; see [`Verified`]. Meant for a node
     /// without visitors: rooms that commit during the check may show up as problems.
     ///

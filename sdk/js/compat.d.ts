@@ -20,6 +20,7 @@ declare module "partykit/server" {
   export type Context = Party.Context;
   export type Room = Party.Room;
   export type Server = Party.Server;
+  export type ServerOptions = Party.ServerOptions;
   export type Worker = Party.Worker;
   export type Party = Party.Room;
   export type PartyServer = Party.Server;
@@ -50,4 +51,26 @@ declare module "cloudflare:workers" {
 
   /** The project's variables, and the exported classes that are rooms. It is read while a room runs. */
   export const env: Record<string, any>;
+}
+
+// Cloudflare's names of types that code for PartyServer mentions.
+
+type DurableObjectNamespace<T = unknown> = import("roomkit/server").PartyNamespace<T>;
+type DurableObjectId = import("roomkit/server").RoomId;
+type DurableObjectState<Props = Record<string, unknown>> = import("roomkit/server").RoomState<Props>;
+type DurableObjectStorage = import("roomkit/server").Storage;
+type DurableObjectStub<T = unknown> = import("roomkit/server").RoomStub<T>;
+type ExecutionContext = import("roomkit/server").ExecutionContext;
+
+/** What `scheduled` of a worker gets. */
+interface ScheduledController {
+  readonly cron: string;
+  readonly scheduledTime: number;
+  noRetry(): void;
+}
+
+/** The default export of a worker. */
+interface ExportedHandler<Env = unknown> {
+  fetch?(request: Request, env: Env, ctx: ExecutionContext): Response | Promise<Response>;
+  scheduled?(controller: ScheduledController, env: Env, ctx: ExecutionContext): void | Promise<void>;
 }

@@ -302,6 +302,7 @@ export interface Timer<T = any> {
 /** A planned call: `[crons]` in room.toml. */
 export interface Cron {
   readonly name: string;
+  /** Its schedule, as in `0 3 * * *`. */
   readonly cron: string;
   /** In milliseconds since 1970. */
   readonly scheduledTime: number;
@@ -555,6 +556,7 @@ type AnyExecutionContext = ExecutionContext;
 type AnyFetchLobby = FetchLobby;
 type AnyLobby = Lobby;
 type AnyRequest = Request;
+type AnyServerOptions = ServerOptions;
 type AnyStorage = Storage;
 
 /** PartyKit's names: `class Chat implements Party.Server { constructor(readonly room: Party.Room) {} }`. */
@@ -569,6 +571,7 @@ export namespace Party {
   type Cron = AnyCron;
   type ExecutionContext = AnyExecutionContext;
   type Stub = RoomStub<any>;
+  type ServerOptions = AnyServerOptions;
 
   interface Context {
     /** The parties of the project by name. */

@@ -1,5 +1,6 @@
 //! What a project answers outside of its rooms.
 
+use room_runtime::PartyConfig;
 use room_tests::{Requests, Setup, TestClient, guest};
 
 #[tokio::test]
@@ -28,6 +29,19 @@ async fn the_projects_code_answers_what_is_neither_a_room_nor_a_file() {
         // It has no room, and no room is woken.
         assert_eq!(node.running().await, 0);
     }
+}
+
+#[tokio::test]
+async fn a_project_without_main_is_answered_for_by_the_first_party_by_name() {
+    let node = Setup::memory().start_empty().await;
+    let party = |name: &str| {
+        let own = node.party(guest("puppet"), &[("VERSION", name)]);
+        PartyConfig { name: name.to_owned(), ..own }
+    };
+    node.deploy_project(vec![party("beta"), party("alpha")]).await.unwrap();
+    assert_eq!(node.get("/own").await.text(), "own GET  alpha");
+    node.deploy_project(vec![party("alpha"), party("main")]).await.unwrap();
+    assert_eq!(node.get("/own").await.text(), "own GET  main");
 }
 
 #[tokio::test]

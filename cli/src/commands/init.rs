@@ -1,20 +1,23 @@
 //! `room init`. Owns which files an imported project gets, and the report about them.
 //!
-//! Invariant: it overwrites no file, and writes nothing before it has understood all. It does not know what the keys
-//! of another tool mean; that is `partykit`.
+//! Invariant: it overwrites no file, and writes nothing before it has understood all. To a `.gitignore` it adds lines.
+//! It does not know what the keys of another tool mean; that is `import`.
+
+mod scripts;
+mod text;
+mod traits;
 
 use super::new::share_sdk;
 use crate::args::InitArgs;
 use crate::codes::Code;
+use crate::import::{self, ConvertedKey, Import, ImportedAssets, ImportedParty};
 use crate::manifest;
 use crate::mistake::Mistake;
-use crate::partykit::{self, ConvertedKey, Import};
 use crate::print::{self, BOLD, DIM, GOOD, WARN, styled};
 use crate::project::{Project, shown};
 use crate::template::{self, Home, Sdk, VENDORED};
 use crate::workspace::{Workspace, relative};
 use room_runtime::PartyName;
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -22,19 +25,26 @@ use std::process::ExitCode;
 
 /// The longest file, in bytes; a longer one is refused, as it is something else.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
-/// What git ignores of a project.
-const GITIGNORE: &str = "/.room/\n/.env\n/.env.local\n";
+/// What npm installs.
+const NODE_MODULES: &str = "/node_modules/";
+/// What git ignores of a project: each line, and the names by which a file may have it already.
+const IGNORED: [(&str, &[&str]); 4] = [
+    (NODE_MODULES, &["node_modules"]),
+    ("/.room/", &[".room"]),
+    ("/.env", &[".env", ".env*"]),
+    ("/.env.local", &[".env.local", ".env*", ".env.*", "*.local", ".env*.local"]),
+];
 
 /// Reads the other tool's file, writes the project, and reports what it made of each key.
 pub(crate) fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let text = read(&args.from)?;
-    let import = partykit::import(&shown(&args.from), &text)?;
+    let import = import::import(&shown(&args.from), &text)?;
     let from = folder_of(&args.from)?;
     let dir = args.path.clone().unwrap_or_else(|| from.clone());
     let manifest_file = dir.join(manifest::FILE);
     if manifest_file.exists() {
         return Err(Mistake::new(Code::Exists, format_args!("{} exists", shown(&manifest_file)))
-            .help("import into another folder: `room init --from partykit.json DIR`")
+            .help("import into another folder: `room init --from FILE DIR`")
             .into());
     }
     std::fs::create_dir_all(&dir).map_err(|err| unwritable(&dir, &err))?;
@@ -72,59 +82,115 @@ fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
 
 /// Writes the project and returns the rows to report.
 fn write(dir: &Path, from: &Path, mut import: Import) -> anyhow::Result<Vec<ConvertedKey>> {
+    let scripts = scripts::find(&import, dir, from)?;
     let mut rows = std::mem::take(&mut import.rows);
-    let scripts = scripts_of(&import, dir, from);
-    name_scripts(&mut rows, &scripts);
+    scripts::describe(&mut rows, &import, &scripts);
     if !scripts.is_empty() {
-        rows.extend(bundler(dir)?);
+        rows.extend(scripts::equip(dir, from)?);
     }
-    let mut note = |key: &str, taken, note: String| {
-        rows.push(ConvertedKey { key: key.to_owned(), taken, note });
-    };
+    complete(&mut import, dir, &mut rows)?;
+    let absent = place_assets(&mut import, dir, from, &mut rows);
+    let packages = import.parties.iter().map(|party| &party.name);
+    for party in packages.filter(|party| !scripts.contains_key(*party)) {
+        if !package(dir, party)? {
+            rows.push(left("rooms", format!("rooms/{party} was there, and is as it was")));
+        }
+    }
+    let built = import.assets.as_ref().filter(|assets| !assets.scripts.is_empty());
+    let built = built.map(|assets| format!("/{}/dist/", assets.dir.trim_matches(['.', '/'])));
+    rows.extend(ignore(dir, !scripts.is_empty(), built.as_deref())?);
+    let text = text::of(&import, &scripts, absent.as_ref())?;
+    put(&dir.join(manifest::FILE), text.as_bytes())?;
+    Ok(rows)
+}
+
+/// Adds what the project does not say: its name, a party. Drops crons of parties that it does not have.
+fn complete(import: &mut Import, dir: &Path, rows: &mut Vec<ConvertedKey>) -> anyhow::Result<()> {
     if import.name.is_none() {
         let name = dir.file_name().map(|name| name.to_string_lossy().to_lowercase());
         let name = name.filter(|name| manifest::name_problem(name).is_none());
         let name = name.unwrap_or_else(|| "my-project".to_owned());
-        note("name", true, format!("name = {name:?}; there was none"));
+        rows.push(taken("name", format!("name = {name:?}; there was none")));
         import.name = Some(name);
     }
     if import.parties.is_empty() {
-        let main = PartyName::parse("main")?;
-        note("main", true, "[parties.main] path = \"rooms/main\"; there was none".to_owned());
-        import.parties.push((main, String::new()));
+        let name = PartyName::parse("main")?;
+        rows.push(taken("main", "[parties.main] path = \"rooms/main\"; there was none".to_owned()));
+        let (key, code) = ("main".to_owned(), String::new());
+        import.parties.push(ImportedParty { name, key, code, export: None });
     }
-    if !import.crons.is_empty() && import.parties.iter().all(|(party, _)| party.as_str() != "main")
-    {
-        for cron in std::mem::take(&mut import.crons) {
-            let text =
-                "left out: crons call rooms of the party main, which the project does not have"
-                    .to_owned();
-            note(&format!("crons.{}", cron.name), false, text);
+    let has = |party: &str| import.parties.iter().any(|own| own.name.as_str() == party);
+    let (kept, dropped) = std::mem::take(&mut import.crons)
+        .into_iter()
+        .partition::<Vec<_>, _>(|cron| has(&cron.party));
+    import.crons = kept;
+    rows.extend(dropped.iter().map(|cron| {
+        let note = format!(
+            "left out: crons call rooms of the party {}, which the project does not have",
+            cron.party
+        );
+        left(&format!("crons.{}", cron.name), note)
+    }));
+    Ok(())
+}
+
+/// Names the folder of the static files relative to the project. Returns it if it is not there.
+fn place_assets(
+    import: &mut Import,
+    dir: &Path,
+    from: &Path,
+    rows: &mut Vec<ConvertedKey>,
+) -> Option<ImportedAssets> {
+    let mut assets = import.assets.take()?;
+    let folder = from.join(&assets.dir);
+    assets.dir = relative(dir, &folder);
+    assets.scripts.retain(|script| {
+        let is_there = from.join(script).is_file();
+        if !is_there {
+            rows.push(left("serve.build", format!("left out: {script} is not there")));
         }
+        is_there
+    });
+    for script in &mut assets.scripts {
+        *script = relative(dir, &from.join(&*script));
     }
-    let mut absent = None;
-    if let Some(assets) = import.assets.take() {
-        let folder = from.join(&assets);
-        let path = relative(dir, &folder);
-        if folder.is_dir() {
-            import.assets = Some(path);
-        } else {
-            let text = format!("left out as a comment in room.toml: {path} is not there");
-            note("serve", false, text);
-            absent = Some(path);
-        }
+    if folder.is_dir() {
+        import.assets = Some(assets);
+        return None;
     }
-    let packages = import.parties.iter().map(|(party, _)| party);
-    for party in packages.filter(|party| !scripts.contains_key(*party)) {
-        if !package(dir, party)? {
-            note("rooms", false, format!("rooms/{party} was there, and is as it was"));
-        }
+    let note = format!("left out as a comment in room.toml: {} is not there", assets.dir);
+    rows.push(left("assets", note));
+    Some(assets)
+}
+
+/// Makes git ignore what belongs to this machine, and the folder that is built. Returns what it did to a file that was
+/// there.
+fn ignore(
+    dir: &Path,
+    has_scripts: bool,
+    built: Option<&str>,
+) -> Result<Option<ConvertedKey>, Mistake> {
+    let file = dir.join(".gitignore");
+    let wanted = IGNORED.iter().filter(|(line, _)| has_scripts || *line != NODE_MODULES);
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    let has = |names: &[&str]| {
+        let bare = |line: &str| line.trim().trim_matches('/').to_owned();
+        text.lines().any(|line| names.contains(&bare(line).as_str()))
+    };
+    let missing = wanted.filter(|(_, names)| !has(names)).map(|(line, _)| *line);
+    let built = built.filter(|line| !has(&[line.trim_matches('/'), "dist"]));
+    let missing: Vec<&str> = missing.chain(built).collect();
+    if missing.is_empty() {
+        return Ok(None);
     }
-    if !put(&dir.join(".gitignore"), GITIGNORE.as_bytes())? {
-        note(".gitignore", false, "it was there: add /.room/ to it".to_owned());
-    }
-    put(&dir.join(manifest::FILE), text_of(&import, &scripts, absent.as_deref())?.as_bytes())?;
-    Ok(rows)
+    let was_there = !put(&file, b"")?;
+    let begin = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    let written = OpenOptions::new()
+        .append(true)
+        .open(&file)
+        .and_then(|mut file| file.write_all(format!("{begin}{}\n", missing.join("\n")).as_bytes()));
+    written.map_err(|err| unwritable(&file, &err))?;
+    Ok(was_there.then(|| taken(".gitignore", format!("added {}", missing.join(", ")))))
 }
 
 /// Writes the package of a party. Returns false if there is one.
@@ -148,86 +214,12 @@ fn package(dir: &Path, party: &PartyName) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Corrects the rows of the parties whose code runs as it is.
-fn name_scripts(rows: &mut [ConvertedKey], scripts: &BTreeMap<PartyName, String>) {
-    for row in rows {
-        let party = match row.key.as_str() {
-            "main" => Some("main"),
-            key => key.strip_prefix("parties."),
-        };
-        if let Some((party, script)) = scripts.iter().find(|(name, _)| party == Some(name.as_str()))
-        {
-            row.note = format!("[parties.{party}] script = {script:?}; the code runs as it is");
-        }
-    }
+fn taken(key: &str, note: String) -> ConvertedKey {
+    ConvertedKey { key: key.to_owned(), taken: true, note }
 }
 
-/// Returns the parties whose code is a script that is there, each with its path from the project.
-fn scripts_of(import: &Import, dir: &Path, from: &Path) -> BTreeMap<PartyName, String> {
-    let endings = ["ts", "tsx", "mts", "js", "jsx", "mjs"];
-    let is_script = |file: &Path| {
-        let ending = file.extension().and_then(|ending| ending.to_str());
-        ending.is_some_and(|ending| endings.contains(&ending)) && file.is_file()
-    };
-    let files = import.parties.iter().map(|(party, code)| (party.clone(), from.join(code)));
-    files
-        .filter(|(_, file)| is_script(file))
-        .map(|(party, file)| (party, relative(dir, &file)))
-        .collect()
-}
-
-/// Makes sure that the project has a package.json for the bundler; returns what is left to do.
-fn bundler(dir: &Path) -> anyhow::Result<Option<ConvertedKey>> {
-    let file = dir.join("package.json");
-    let own = "{\n  \"private\": true,\n  \"type\": \"module\",\n  \"devDependencies\": {\n    \"esbuild\": \"^0.28.0\"\n  }\n}\n";
-    if put(&file, own.as_bytes())? {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(&file).unwrap_or_default();
-    Ok((!text.contains("\"esbuild\"")).then(|| ConvertedKey {
-        key: "package.json".to_owned(),
-        taken: false,
-        note: "add the bundler to it: npm install --save-dev esbuild".to_owned(),
-    }))
-}
-
-/// Returns the room.toml of an import.
-fn text_of(
-    import: &Import,
-    scripts: &BTreeMap<PartyName, String>,
-    absent: Option<&str>,
-) -> anyhow::Result<String> {
-    let mut all = toml::Table::new();
-    all.insert("name".to_owned(), import.name.clone().unwrap_or_default().into());
-    let mut parties = toml::Table::new();
-    for (party, _) in &import.parties {
-        let (key, code) = match scripts.get(party) {
-            Some(script) => ("script", script.clone()),
-            None => ("path", format!("rooms/{party}")),
-        };
-        let table = toml::Table::from_iter([(key.to_owned(), toml::Value::from(code))]);
-        parties.insert(party.to_string(), table.into());
-    }
-    all.insert("parties".to_owned(), parties.into());
-    if let Some(assets) = &import.assets {
-        let dir = toml::Value::from(assets.clone());
-        all.insert("assets".to_owned(), toml::Table::from_iter([("dir".into(), dir)]).into());
-    }
-    if !import.vars.is_empty() {
-        let vars = import.vars.iter().map(|(name, value)| (name.clone(), value.clone().into()));
-        all.insert("vars".to_owned(), vars.collect::<toml::Table>().into());
-    }
-    if !import.crons.is_empty() {
-        let crons = import.crons.iter();
-        let crons = crons.map(|cron| (cron.name.clone(), cron.schedule.clone().into()));
-        all.insert("crons".to_owned(), crons.collect::<toml::Table>().into());
-    }
-    let mut text = toml::to_string(&all)?;
-    if let Some(absent) = absent {
-        let dir = toml::Value::from(absent);
-        text.push_str(&format!("\n# The folder was not there yet.\n# [assets]\n# dir = {dir}\n"));
-    }
-    Ok(text)
+fn left(key: &str, note: String) -> ConvertedKey {
+    ConvertedKey { key: key.to_owned(), taken: false, note }
 }
 
 /// Writes a file if it does not exist. Returns true if it did not.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: it overwrites no file. It does not know what the files are; that is `template`.
 
-use crate::args::NewArgs;
+use crate::args::{NewArgs, TemplateName};
 use crate::codes::Code;
 use crate::mistake::Mistake;
 use crate::print::{self, BOLD, DIM, GOOD, styled};
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 /// Writes the files and prints the next steps.
 pub(crate) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
-    let name = name_of(&args.path)?;
+    let name = name_of(&args.path, args.template)?;
     refuse_if_used(&args.path)?;
     let is_script = template::is_script(args.template);
     let workspace = if is_script { None } else { Workspace::of(&args.path) };
@@ -36,11 +36,11 @@ pub(crate) fn run(args: &NewArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Returns the last part of the path, as a name; for a path such as `.` that of the folder it names.
-fn name_of(path: &Path) -> anyhow::Result<ProjectName> {
+fn name_of(path: &Path, template: TemplateName) -> anyhow::Result<ProjectName> {
     let here = path.canonicalize().ok();
     let named = path.file_name().or_else(|| here.as_ref()?.file_name());
     let last = named.and_then(|name| name.to_str()).unwrap_or_default();
-    Ok(ProjectName::parse(last)?)
+    Ok(ProjectName::of(last, template)?)
 }
 
 /// Refuses a folder with files in it: they are somebody's work.

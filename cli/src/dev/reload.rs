@@ -147,6 +147,11 @@ impl Reloader {
         self.node.runtime().set_notice(notice);
     }
 
+    /// Makes open pages load again.
+    pub(super) fn reload_pages(&self) {
+        self.node.runtime().reload_pages();
+    }
+
     /// Returns true if something was deployed.
     pub(super) fn is_serving(&self) -> bool {
         self.last.is_some()

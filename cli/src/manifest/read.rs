@@ -47,7 +47,7 @@ struct CodeKeys {
 }
 
 pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
-pub(super) const ASSETS: &[&str] = &["dir", "single_page", "cache"];
+pub(super) const ASSETS: &[&str] = &["dir", "build", "single_page", "cache"];
 pub(super) const CRON: &[&str] = &["schedule", "zone", "party", "room", "rooms"];
 pub(super) const SERVE: &[&str] = &["hosts", "origins", "prefix"];
 pub(super) const FETCH: &[&str] = &["hosts"];
@@ -70,6 +70,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("cors", "it belongs to a party: `[parties.main]`"),
     ("request_bodies", "it belongs to a party: `[parties.main]`"),
     ("dir", "it belongs to `[assets]`"),
+    ("build", "the scripts of pages belong to `[assets]`; those of rooms need no command"),
     ("single_page", "it belongs to `[assets]`"),
     ("origins", "it belongs to `[serve]`"),
     ("prefix", "it belongs to `[serve]`"),
@@ -160,12 +161,13 @@ impl ManifestReader<'_> {
                 .help_last("put `name = \"my-project\"` at the top of the file");
             return None;
         };
-        let AssetSection { dir: assets, settings: asset_settings } = assets;
+        let AssetSection { dir: assets, page_scripts, settings: asset_settings } = assets;
         let (name, Serve { hosts, prefix, .. }) = (name?, serve);
         Some(Manifest {
             name,
             parties,
             assets,
+            page_scripts,
             asset_settings,
             hosts,
             origins,

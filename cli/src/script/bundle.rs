@@ -59,10 +59,11 @@ pub(super) struct Bundle {
     pub(super) files: BTreeSet<PathBuf>,
 }
 
-/// What the bundler says about its inputs.
+/// What the bundler says about the files that it reads and writes.
 #[derive(Deserialize)]
 struct Metafile {
     inputs: BTreeMap<String, serde::de::IgnoredAny>,
+    outputs: BTreeMap<String, serde::de::IgnoredAny>,
 }
 
 /// Bundles a script. Returns the bundler's errors with file, line and excerpt if it refuses.
@@ -117,22 +118,8 @@ async fn call(
     command
         .arg(format!("--outfile={}", out.display()))
         .arg(format!("--metafile={}", meta.display()));
-    command.stdin(Stdio::null()).stderr(Stdio::piped());
-    let mut running = Group::spawn(command)
-        .with_context(|| format!("{} cannot be run", tools.esbuild.display()))?;
-    let stderr = running.stderr().context("the bundler has no stderr")?;
-    let mut said = Vec::new();
-    let mut kept = stderr.take(ERRORS_BYTES_MAX);
-    kept.read_to_end(&mut said).await.context("the bundler's messages end early")?;
-    tokio::io::copy(&mut kept.into_inner(), &mut tokio::io::sink())
-        .await
-        .context("the bundler's messages end early")?;
-    let said = String::from_utf8_lossy(&said).into_owned();
-    if !running.wait().await?.success() {
-        return Ok(Err(with_help(said)));
-    }
-    if !said.trim().is_empty() {
-        crate::print::talk(said.trim_end());
+    if let Err(errors) = run(tools, command).await? {
+        return Ok(Err(with_help(errors)));
     }
     let bytes = std::fs::metadata(&out).map(|file| file.len()).unwrap_or_default();
     if bytes > BUNDLE_BYTES_MAX {
@@ -145,24 +132,63 @@ async fn call(
     read(root, &out, &meta).map(Ok)
 }
 
+/// Runs the bundler, and prints its warnings. Returns its errors if it refuses.
+///
+/// # Errors
+/// It cannot be run.
+///
+/// # Cancel safety
+/// Dropping it kills the bundler.
+pub(super) async fn run(
+    tools: &NpmTools,
+    mut command: Command,
+) -> anyhow::Result<Result<(), String>> {
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let mut running = Group::spawn(command)
+        .with_context(|| format!("{} cannot be run", tools.esbuild.display()))?;
+    let stderr = running.stderr().context("the bundler has no stderr")?;
+    let mut said = Vec::new();
+    let mut kept = stderr.take(ERRORS_BYTES_MAX);
+    kept.read_to_end(&mut said).await.context("the bundler's messages end early")?;
+    tokio::io::copy(&mut kept.into_inner(), &mut tokio::io::sink())
+        .await
+        .context("the bundler's messages end early")?;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if !running.wait().await?.success() {
+        return Ok(Err(said));
+    }
+    if !said.trim().is_empty() {
+        crate::print::talk(said.trim_end());
+    }
+    Ok(Ok(()))
+}
+
+/// Returns the project's own files that the bundler has read, by its list in this file.
+pub(super) fn inputs(root: &Path, meta: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
+    let files = metafile(meta)?.inputs.into_keys();
+    let own = files.filter(|file| !file.contains("node_modules/") && !file.contains(':'));
+    Ok(own.map(|file| root.join(file)).collect())
+}
+
+/// Returns the files that the bundler has written, by its list in this file.
+pub(super) fn outputs(root: &Path, meta: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
+    Ok(metafile(meta)?.outputs.into_keys().map(|file| root.join(file)).collect())
+}
+
+fn metafile(meta: &Path) -> anyhow::Result<Metafile> {
+    let text = std::fs::read_to_string(meta)
+        .with_context(|| format!("the bundler's output {} is gone", meta.display()))?;
+    serde_json::from_str(&text).context("the bundler's list of files is odd")
+}
+
 fn read(root: &Path, out: &Path, meta: &Path) -> anyhow::Result<Bundle> {
     let text = |path: &Path| {
         std::fs::read_to_string(path)
             .with_context(|| format!("the bundler's output {} is gone", path.display()))
     };
-    let metafile: Metafile =
-        serde_json::from_str(&text(meta)?).context("the bundler's list of inputs is odd")?;
-    let inputs = metafile
-        .inputs
-        .into_keys()
-        .filter(|file| !file.contains("node_modules/") && !file.contains(':'));
     let map = out.with_extension("js.map");
     let positions = positions::of(&text(&map)?, out.parent().unwrap_or(root), root)?;
-    Ok(Bundle {
-        source: text(out)?,
-        positions,
-        files: inputs.map(|file| root.join(file)).collect(),
-    })
+    Ok(Bundle { source: text(out)?, positions, files: inputs(root, meta)? })
 }
 
 /// Adds what to do about a module of Node.

@@ -67,7 +67,7 @@ pub(crate) async fn run(
     let (settings, tests, typed, engine) = tokio::join!(
         settings(project, scripts, &tools, choice),
         bundled(project, &tools, files),
-        types::check(&tools, &project.root),
+        types::check(&tools, &project.root, Path::new(types::CONFIG)),
         instance::engine(),
     );
     let (settings, tests, typed) = (settings?, tests?, typed?);

@@ -11,22 +11,29 @@ use std::process::Stdio;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
+/// The file that says which files are checked, and how.
+pub(super) const CONFIG: &str = "tsconfig.json";
+
 /// The bytes of errors that are kept.
 const ERRORS_BYTES_MAX: u64 = 64 * 1024;
 
-/// Checks the types of a project. Returns the errors with file, line and excerpt.
+/// Checks the types of what a `tsconfig.json` names, by its path from the project. Returns the errors with file, line and excerpt.
 ///
 /// # Errors
 /// TypeScript cannot be run.
 ///
 /// # Cancel safety
 /// Dropping it kills TypeScript.
-pub(super) async fn check(tools: &NpmTools, root: &Path) -> anyhow::Result<Result<(), String>> {
-    let Some(tsc) = tools.tsc.as_ref().filter(|_| root.join("tsconfig.json").is_file()) else {
+pub(super) async fn check(
+    tools: &NpmTools,
+    root: &Path,
+    config: &Path,
+) -> anyhow::Result<Result<(), String>> {
+    let Some(tsc) = tools.tsc.as_ref().filter(|_| root.join(config).is_file()) else {
         return Ok(Ok(()));
     };
     let mut command = Command::new(tsc);
-    command.args(["--noEmit", "--pretty", "--project", "tsconfig.json"]).current_dir(root);
+    command.args(["--noEmit", "--pretty", "--project"]).arg(config).current_dir(root);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut running =
         Group::spawn(command).with_context(|| format!("{} cannot be run", tsc.display()))?;

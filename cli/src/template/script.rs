@@ -1,7 +1,7 @@
 //! The templates in TypeScript and JavaScript. Owns their files, and the package `roomkit` that a project carries.
 //!
-//! Invariant: the template `typescript` is the example `chat-ts` of this repository itself, and a project needs no package
-//! of ours from a registry. It does not know how a script is built.
+//! Invariant: the templates `typescript` and `react` are the examples `chat-ts` and `react-ts` of this repository
+//! themselves, and a project needs no package of ours from a registry. It does not know how a script is built.
 
 use super::{ProjectName, Sdk, TemplateFile, gather};
 use crate::manifest;
@@ -15,6 +15,8 @@ pub(super) enum Language {
     TypeScript,
     /// Without.
     JavaScript,
+    /// With types, and a page in React.
+    React,
 }
 
 /// Files of every script: what git ignores, a first README.
@@ -22,21 +24,49 @@ static COMMON: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/script");
 /// What a project in JavaScript has in place of the files in TypeScript.
 static JAVASCRIPT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/javascript");
 
-/// The example that is the template. Only what is named here, as its folder holds installed packages, too.
+/// An example that is a template. Only what is named here, as its folder holds installed packages, too.
+struct ScriptExample {
+    /// Its name.
+    name: &'static str,
+    manifest: &'static str,
+    package: &'static str,
+    tsconfig: &'static str,
+    folders: &'static [(&'static str, &'static Dir<'static>)],
+}
+
+static CHAT_TS: ScriptExample = ScriptExample {
+    name: "chat-ts",
+    manifest: include_str!("../../../rooms-examples/chat-ts/room.toml"),
+    package: include_str!("../../../rooms-examples/chat-ts/package.json"),
+    tsconfig: include_str!("../../../rooms-examples/chat-ts/tsconfig.json"),
+    folders: &[("src", &EXAMPLE_SRC), ("web", &EXAMPLE_WEB)],
+};
+static REACT_TS: ScriptExample = ScriptExample {
+    name: "react-ts",
+    manifest: include_str!("../../../rooms-examples/react-ts/room.toml"),
+    package: include_str!("../../../rooms-examples/react-ts/package.json"),
+    tsconfig: include_str!("../../../rooms-examples/react-ts/tsconfig.json"),
+    folders: &[("src", &REACT_SRC), ("page", &REACT_PAGE), ("web", &REACT_WEB)],
+};
+
+static REACT_SRC: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../rooms-examples/react-ts/src");
+static REACT_PAGE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../rooms-examples/react-ts/page");
+static REACT_WEB: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../rooms-examples/react-ts/web");
+/// What `room dev` puts among its static files.
+const REACT_DIST: &str = "web/dist";
 static EXAMPLE_SRC: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../rooms-examples/chat-ts/src");
 static EXAMPLE_WEB: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../rooms-examples/chat-ts/web");
-const EXAMPLE_MANIFEST: &str = include_str!("../../../rooms-examples/chat-ts/room.toml");
-const EXAMPLE_PACKAGE: &str = include_str!("../../../rooms-examples/chat-ts/package.json");
-const EXAMPLE_TSCONFIG: &str = include_str!("../../../rooms-examples/chat-ts/tsconfig.json");
-/// Its name.
-const EXAMPLE: &str = "chat-ts";
-/// The file of its room.
+/// The file of their room.
 const EXAMPLE_FILE: &str = "server.ts";
-/// Where it has the package.
+/// Where they have the package.
 const EXAMPLE_ROOMKIT: &str = "../../sdk/js";
+/// The line about the page in the README of a project, and the line in React's.
+const PLAIN_PAGE: &str = "- `web/index.html`: the page, served as it is.\n";
+const REACT_PAGE_LINE: &str = "- `page/`: the page, in React. `room dev` bundles it into `web/dist`, and reloads it at every save.\n- \
+                               `web/`: what is served as it is.\n";
 
 /// The path of the package in a project.
-pub(super) const VENDORED_PACKAGE: &str = "vendor/roomkit";
+pub(crate) const VENDORED_PACKAGE: &str = "vendor/roomkit";
 
 /// The files of the package.
 const ROOMKIT: [(&str, &str); 12] = [
@@ -58,34 +88,49 @@ const ROOMKIT: [(&str, &str); 12] = [
 pub(super) fn render(language: Language, name: &ProjectName, sdk: &Sdk) -> Vec<TemplateFile> {
     let mut files = Vec::new();
     gather(&COMMON, Path::new(""), &mut files);
-    gather(&EXAMPLE_WEB, Path::new("web"), &mut files);
-    files.push(file(manifest::FILE, EXAMPLE_MANIFEST));
-    match language {
-        Language::TypeScript => {
-            gather(&EXAMPLE_SRC, Path::new("src"), &mut files);
-            files.push(file("package.json", EXAMPLE_PACKAGE));
-            files.push(file("tsconfig.json", EXAMPLE_TSCONFIG));
-        }
-        Language::JavaScript => gather(&JAVASCRIPT, Path::new(""), &mut files),
+    let example = match language {
+        Language::React => &REACT_TS,
+        Language::TypeScript | Language::JavaScript => &CHAT_TS,
+    };
+    files.push(file(manifest::FILE, example.manifest));
+    if language == Language::JavaScript {
+        gather(&EXAMPLE_WEB, Path::new("web"), &mut files);
+        gather(&JAVASCRIPT, Path::new(""), &mut files);
+    } else {
+        example.folders.iter().for_each(|(at, dir)| gather(dir, Path::new(at), &mut files));
+        // Somebody may have run the example where it is.
+        files.retain(|file| !file.path.starts_with(REACT_DIST));
+        files.push(file("package.json", example.package));
+        files.push(file("tsconfig.json", example.tsconfig));
     }
     let roomkit = match sdk {
         Sdk::Folder(folder) => format!("{folder}/js"),
         Sdk::Copy | Sdk::Inherited => VENDORED_PACKAGE.to_owned(),
     };
     for file in &mut files {
-        fill(file, language, name, &roomkit);
+        fill(file, language, (example.name, name), &roomkit);
     }
     if !matches!(sdk, Sdk::Folder(_)) {
-        let root = Path::new(VENDORED_PACKAGE);
-        files.extend(ROOMKIT.map(|(name, text)| file(root.join(name), text)));
+        files.extend(package());
     }
     files
 }
 
+/// Returns the files of the package in a project.
+pub(super) fn package() -> Vec<TemplateFile> {
+    let root = Path::new(VENDORED_PACKAGE);
+    ROOMKIT.map(|(name, text)| file(root.join(name), text)).into()
+}
+
 /// Puts the project's facts into a file, in place of the example's.
-fn fill(file: &mut TemplateFile, language: Language, name: &ProjectName, roomkit: &str) {
+fn fill(
+    file: &mut TemplateFile,
+    language: Language,
+    (example, name): (&str, &ProjectName),
+    roomkit: &str,
+) {
     let own = match language {
-        Language::TypeScript => EXAMPLE_FILE,
+        Language::TypeScript | Language::React => EXAMPLE_FILE,
         Language::JavaScript => "server.js",
     };
     let is_manifest = file.path == Path::new(manifest::FILE);
@@ -95,13 +140,19 @@ fn fill(file: &mut TemplateFile, language: Language, name: &ProjectName, roomkit
             .replace("{{file}}", own)
             .replace("{{tests}}", &own.replace('.', ".test."))
             .replace("{{roomkit}}", roomkit)
-            .replace(&format!("\"{EXAMPLE}\""), &format!("{:?}", name.as_str()))
+            .replace(&format!("\"{example}\""), &format!("{:?}", name.as_str()))
             .replace(
                 &format!("\"file:{EXAMPLE_ROOMKIT}\""),
                 &format!("{:?}", format!("file:{roomkit}")),
             );
         if is_manifest { text.replace(EXAMPLE_FILE, own) } else { text }
     });
+    if language == Language::React {
+        file.edit(|text| text.replace(PLAIN_PAGE, REACT_PAGE_LINE));
+        if file.path == Path::new("gitignore") {
+            file.edit(|text| format!("{text}/{REACT_DIST}/\n"));
+        }
+    }
     file.rename();
 }
 

@@ -1,10 +1,9 @@
-use super::script::VENDORED_PACKAGE;
 use super::*;
 use crate::manifest::Manifest;
 use clap::ValueEnum as _;
 
 fn name(text: &str) -> ProjectName {
-    ProjectName::parse(text).unwrap()
+    ProjectName::of(text, TemplateName::Blank).unwrap()
 }
 
 fn text(files: &[TemplateFile], path: &str) -> String {
@@ -78,10 +77,20 @@ fn a_file_is_written_once() {
 #[test]
 fn names_that_cannot_be_a_crate_are_refused() {
     for bad in ["", "A", "1a", "a b", "a/b", "-a", "fn", "test", "proc_macro", "room-sdk", "ä"] {
-        assert!(ProjectName::parse(bad).is_err(), "{bad:?}");
+        assert!(ProjectName::of(bad, TemplateName::Blank).is_err(), "{bad:?}");
     }
     for good in ["a", "my-chat", "chat_2"] {
-        assert!(ProjectName::parse(good).is_ok(), "{good:?}");
+        assert!(ProjectName::of(good, TemplateName::Blank).is_ok(), "{good:?}");
+    }
+}
+
+#[test]
+fn a_script_may_have_a_name_that_means_something_in_rust() {
+    for good in ["fn", "test", "match", "async", "1a", "my-chat"] {
+        assert!(ProjectName::of(good, TemplateName::TypeScript).is_ok(), "{good:?}");
+    }
+    for bad in ["", "A", "a b", "a/b", "-a", "ä"] {
+        assert!(ProjectName::of(bad, TemplateName::JavaScript).is_err(), "{bad:?}");
     }
 }
 
@@ -101,8 +110,11 @@ fn a_member_of_a_workspace_has_no_workspace_and_no_profiles_of_its_own() {
 }
 
 /// The templates that are scripts, each with the name of its room's file.
-const SCRIPTS: [(TemplateName, &str); 2] =
-    [(TemplateName::TypeScript, "src/server.ts"), (TemplateName::JavaScript, "src/server.js")];
+const SCRIPTS: [(TemplateName, &str); 3] = [
+    (TemplateName::TypeScript, "src/server.ts"),
+    (TemplateName::JavaScript, "src/server.js"),
+    (TemplateName::React, "src/server.ts"),
+];
 
 #[test]
 fn every_template_of_a_script_has_what_a_project_needs() {
@@ -123,7 +135,9 @@ fn every_template_of_a_script_has_what_a_project_needs() {
         let ignored = text(&files, ".gitignore");
         assert!(ignored.contains("/node_modules/") && ignored.contains("/.room/"), "{ignored}");
         assert!(text(&files, "README.md").contains(file));
-        assert!(text(&files, "web/index.html").contains("/_room/client.js"));
+        let client =
+            if template == TemplateName::React { "/dist/main.js" } else { "/_room/client.js" };
+        assert!(text(&files, "web/index.html").contains(client));
         assert!(!files.iter().any(|file| file.path.ends_with("Cargo.toml")), "{template:?}");
     }
     let has =
@@ -139,13 +153,26 @@ fn every_template_of_a_script_has_what_a_project_needs() {
 }
 
 #[test]
+fn a_page_in_react_is_built_from_its_folder_and_its_bundle_is_ignored() {
+    let files = render(TemplateName::React, &name("my-thing"), &Sdk::Copy, Home::Alone);
+    let manifest = Manifest::parse("room.toml", &text(&files, "room.toml")).unwrap();
+    let script = manifest.page_scripts[0].get_ref().to_str().unwrap().to_owned();
+    assert!(text(&files, &script).contains("<StrictMode>"));
+    assert!(text(&files, ".gitignore").contains("/web/dist/\n"));
+    assert!(text(&files, "README.md").contains("`page/`: the page, in React"));
+    assert!(!files.iter().any(|file| file.path.starts_with("web/dist")));
+}
+
+#[test]
 fn a_script_carries_the_whole_package() {
     let files = render(TemplateName::TypeScript, &name("x"), &Sdk::Copy, Home::Alone);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/js");
     let entries = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap());
     let names = entries.filter(|entry| entry.file_type().unwrap().is_file());
     let names = names.map(|entry| entry.file_name().into_string().unwrap());
-    let mut there: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+    // A project that exists needs no guide that leads to one.
+    let is_carried = |name: &String| !name.starts_with('.') && !name.starts_with("FROM_");
+    let mut there: Vec<String> = names.filter(is_carried).collect();
     there.sort();
     let carried = files.iter().filter_map(|file| file.path.strip_prefix(VENDORED_PACKAGE).ok());
     let mut carried: Vec<String> = carried.map(|path| path.display().to_string()).collect();

@@ -1,7 +1,7 @@
 //! URLs that name no room and no file. Owns how the project's own code answers them.
 //!
-//! Invariant: the code runs as a hook does, in a fresh instance without a room and within the bounds of hooks. Only the
-//! party `main` is asked, and never about the server's own paths. It does not know what is answered.
+//! Invariant: the code runs as a hook does, in a fresh instance without a room and within the bounds of hooks. One party
+//! is asked, `main` if the project has it, and never about the server's own paths. It does not know what is answered.
 
 use crate::FrontDoor;
 use crate::assets::is_reserved;
@@ -17,8 +17,6 @@ use room_core::id::{PartyName, RoomId};
 use room_core::limits::size;
 use room_guest::SocketVerdict;
 
-/// The party whose code answers.
-const PARTY: &str = "main";
 /// The name under which its log lines are, which no client can connect to by a mistake of the code.
 const NO_ROOM: &str = "-";
 
@@ -96,7 +94,10 @@ fn checked(door: &FrontDoor, response: event::Response) -> Result<Response, Door
 
 /// Returns an instance of the code, if the project has some that answers.
 async fn instance(door: &FrontDoor) -> Result<Option<HookInstance<'_>>, DoorError> {
-    let room = RoomId::new(PartyName::parse(PARTY)?, NO_ROOM, usize::MAX)?;
+    let Some(party) = door.0.rooms.spokesman(|party| party.code.module.has_fetch()) else {
+        return Ok(None);
+    };
+    let room = RoomId::new(party, NO_ROOM, usize::MAX)?;
     match door.0.rooms.entrance(&room) {
         Ok(entrance) if entrance.party().code.module.has_fetch() => {
             hooks::instance(door, entrance.party(), &room).await.map(Some)

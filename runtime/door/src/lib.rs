@@ -81,6 +81,8 @@ struct FrontDoorInner {
     assets: Mutex<Option<Arc<Assets>>>,
     /// The notice that pages show in their overlay.
     notices: watch::Sender<Option<Arc<Notice>>>,
+    /// Signals each time when the pages themselves were replaced.
+    pages: watch::Sender<()>,
     /// Places for pages that watch the notices.
     overlays: Arc<Semaphore>,
     /// Instances that hooks of this project may use at the same time.
@@ -124,6 +126,7 @@ impl FrontDoor {
             prefix: Mutex::default(),
             assets: Mutex::default(),
             notices: watch::Sender::new(None),
+            pages: watch::Sender::new(()),
             overlays,
             hooks,
             fetching_hooks,
@@ -193,6 +196,11 @@ impl FrontDoor {
     /// Shows this notice in a developer's pages from now on; `None` removes it.
     pub fn set_notice(&self, notice: Option<Notice>) {
         self.0.notices.send_replace(notice.map(Arc::new));
+    }
+
+    /// Makes a developer's pages load again, as their own files were replaced.
+    pub fn reload_pages(&self) {
+        self.0.pages.send_replace(());
     }
 
     fn assets(&self) -> Option<Arc<Assets>> {

@@ -44,4 +44,6 @@
     if (notice) show(notice);
     else remove();
   });
+  // The page's own files were replaced.
+  events.addEventListener("page", () => location.reload());
 })();

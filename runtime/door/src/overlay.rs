@@ -2,7 +2,8 @@
 //! that serves a project in development to the project's pages.
 //!
 //! Invariant: only a developer's node sends notices, to at most `overlay_pages_max` pages at a time. A page gets the
-//! newest notice, and may miss earlier ones. It does not know what a notice is about.
+//! newest notice, and may miss earlier ones. A page whose own files were replaced loads again. It does not know what a
+//! notice is about.
 
 use crate::FrontDoor;
 use crate::events::{self, Events};
@@ -57,21 +58,31 @@ pub(super) async fn events(State(door): State<FrontDoor>) -> Response {
     };
     let mut notices = door.0.notices.subscribe();
     notices.mark_changed();
+    let pages = door.0.pages.subscribe();
     let closing = door.0.closing.clone();
     let heartbeat = ms(door.0.limits.ping_interval_ms);
-    events::stream(Notices { notices, closing, _place: place }, heartbeat)
+    events::stream(Notices { notices, pages, closing, _place: place }, heartbeat)
 }
 
 /// The notices for one page.
 struct Notices {
     notices: watch::Receiver<Option<Arc<Notice>>>,
+    pages: watch::Receiver<()>,
     closing: CancellationToken,
     _place: OwnedSemaphorePermit,
 }
 
 impl Events for Notices {
     async fn next(&mut self) -> Option<String> {
-        self.closing.run_until_cancelled(self.notices.changed()).await?.ok()?;
+        let Self { notices, pages, closing, .. } = self;
+        tokio::select! {
+            () = closing.cancelled() => return None,
+            changed = notices.changed() => changed.ok()?,
+            changed = pages.changed() => {
+                changed.ok()?;
+                return Some("event: page\ndata: replaced\n\n".to_owned());
+            }
+        }
         let notice = self.notices.borrow_and_update().clone();
         let json = serde_json::to_string(&notice.as_deref()).ok()?;
         Some(format!("data: {json}\n\n"))

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use tokio::time::{Duration, Instant};
 
 /// The longest time of a start before it has failed.
 const PATIENCE: Duration = Duration::from_secs(30);

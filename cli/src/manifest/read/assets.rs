@@ -13,18 +13,21 @@ use toml::Spanned;
 #[derive(Default)]
 pub(super) struct AssetSection {
     pub(super) dir: Option<Spanned<PathBuf>>,
+    pub(super) page_scripts: Vec<Spanned<PathBuf>>,
     pub(super) settings: AssetSettings,
 }
 
 impl ManifestReader<'_> {
     pub(super) fn assets(&mut self, value: &Value<'_>) -> AssetSection {
         let (mut dir, mut settings) = (None, AssetSettings::default());
+        let mut page_scripts = Vec::new();
         let Some(table) = self.table("assets", value) else {
             return AssetSection::default();
         };
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "dir" => dir = Some((self.string("assets.dir", value), value.span())),
+                "build" => page_scripts = self.page_scripts(value),
                 "single_page" => match value.get_ref().as_bool() {
                     Some(own) => settings.single_page = own,
                     None => self.wrong_type("assets.single_page", "true or false", value),
@@ -43,7 +46,26 @@ impl ManifestReader<'_> {
             .help_last("add `dir = \"web\"`, or remove the section");
             return AssetSection::default();
         };
-        AssetSection { dir: dir.map(|dir| Spanned::new(span, PathBuf::from(dir))), settings }
+        let dir = dir.map(|dir| Spanned::new(span, PathBuf::from(dir)));
+        AssetSection { dir, page_scripts, settings }
+    }
+
+    /// Returns the scripts of pages: one, or a list.
+    fn page_scripts(&mut self, value: &Value<'_>) -> Vec<Spanned<PathBuf>> {
+        let values = match value.get_ref().as_array() {
+            Some(values) => values.iter().collect(),
+            None => vec![value],
+        };
+        let mut files = Vec::new();
+        for value in values {
+            match value.get_ref().as_str() {
+                Some(file) => files.push(Spanned::new(value.span(), PathBuf::from(file))),
+                None => {
+                    self.wrong_type("assets.build", "the name of a file, or a list of names", value)
+                }
+            }
+        }
+        files
     }
 
     /// Returns the patterns with their `Cache-Control`, in the order of the file.

@@ -39,3 +39,22 @@ fn an_invalid_cache_pattern_is_shown_at_its_place() {
         "#]],
     );
 }
+
+#[test]
+fn scripts_of_pages_are_one_file_or_a_list() {
+    let scripts = |build: &str| {
+        let text = format!("name = \"x\"\n[assets]\ndir = \"web\"\nbuild = {build}\n");
+        let manifest = Manifest::parse(FILE, &text).unwrap();
+        let files = manifest.page_scripts.iter();
+        files.map(|file| file.get_ref().display().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(scripts("\"page/main.tsx\""), ["page/main.tsx"]);
+    assert_eq!(scripts("[\"a.ts\", \"b.ts\"]"), ["a.ts", "b.ts"]);
+    assert!(scripts("[]").is_empty());
+    let wrong = Manifest::parse(FILE, "name = \"x\"\n[assets]\ndir = \"web\"\nbuild = [1, true]\n");
+    let said = plain(&wrong.unwrap_err());
+    let help = "`assets.build` must be the name of a file, or a list of names";
+    assert_eq!(said.matches(help).count(), 2, "{said}");
+    let foreign = Manifest::parse(FILE, "name = \"x\"\nbuild = \"npm run build\"\n").unwrap_err();
+    assert!(plain(&foreign).contains("belong to `[assets]`"), "{}", plain(&foreign));
+}

@@ -12,8 +12,11 @@ use crate::room::{
     RoomLeft, RoomParts,
 };
 use room_core::event::{BodyDelivery, Request};
-use room_core::id::RoomId;
+use room_core::id::{PartyName, RoomId};
 use std::sync::Arc;
+
+/// The party that PartyKit's projects always have.
+const MAIN: &str = "main";
 
 /// The party that a room runs at one moment.
 pub struct RoomEntrance {
@@ -43,6 +46,17 @@ impl Rooms {
         let party = state.party(room)?;
         let party = state.running.get(room).map_or(party, |resident| resident.runs(party)).clone();
         Ok(RoomEntrance { room: room.clone(), party })
+    }
+
+    /// Returns the party whose code answers for the project as a whole: `main`. A project without that party has the
+    /// first one by name that fits.
+    pub fn spokesman(&self, fits: impl Fn(&Party) -> bool) -> Option<PartyName> {
+        let state = self.state();
+        let main = PartyName::parse(MAIN).expect("main is a valid name");
+        if state.parties.contains_key(&main) {
+            return Some(main);
+        }
+        state.parties.iter().filter(|(_, party)| fits(party)).map(|(name, _)| name).min().cloned()
     }
 
     /// Makes the outboxes of a new socket.

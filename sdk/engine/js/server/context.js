@@ -7,6 +7,7 @@ import * as native from "room:native";
 import { decode, encode } from "./codec.js";
 import { all } from "./connection.js";
 import { describe, RoomError } from "./errors.js";
+import { kebab } from "./names.js";
 import { call, Party, RoomId, rooms } from "./outcalls.js";
 import { Storage, timeOf } from "./storage.js";
 import { block } from "./gate.js";
@@ -34,8 +35,15 @@ export function currentEnv() {
     const variables = native.vars();
     const named = Object.fromEntries(bindings.map((name) => [name, new Party(name)]));
     environment = Object.assign(named, variables);
+    for (const name of bindings) alias(environment, name);
   }
   return environment;
+}
+
+/** Adds the other usual spelling of a binding: that of ChatRoom is CHAT_ROOM. @param {Record<string, any>} all @param {string} name */
+function alias(all, name) {
+  const loud = kebab(name).toUpperCase().replaceAll("-", "_");
+  if (!(loud in all)) Object.defineProperty(all, loud, { value: all[name], configurable: true });
 }
 
 /** The environment before anything runs: it is read when it is used. */

@@ -183,11 +183,20 @@ async function workerSocket(worker, record) {
 }
 
 /**
+ * The schedule of a cron, which the build has put before the module. Without that, its name.
+ * @param {string} name
+ */
+function scheduleOf(name) {
+  const schedules = /** @type {any} */ (globalThis)[Symbol.for("room.crons")] ?? {};
+  return Object.hasOwn(schedules, name) ? schedules[name] : name;
+}
+
+/**
  * Runs a cron in a room: its own `onCron`, the class's, or the worker's `scheduled`.
  * @param {import("./load.js").Target} target @param {any} room @param {string} name @param {number} at
  */
 export function cron(target, room, name, at) {
-  const event = { name, cron: name, scheduledTime: at, noRetry() {}, type: "scheduled" };
+  const event = { name, cron: scheduleOf(name), scheduledTime: at, noRetry() {}, type: "scheduled" };
   if (room.has("onCron") && target.kind !== "object") return room.it.onCron(event);
   const hook = hookOf(target, ["onCron"]);
   if (hook !== null) return hook(event, lobbyOf(), hookContext);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::import::import;
 use crate::print::plain;
 use expect_test::{Expect, expect};
 
@@ -15,7 +16,10 @@ fn every_key_is_converted_or_named_with_a_reason() {
         r#"{{ // A comment, and a comma at the end.
         "name": "chat", "main": "src/server.ts",
         "parties": {{ "Lobby": "src/lobby.ts" }},
-        "serve": {{ "path": "public", "singlePageApp": true }},
+        "serve": {{
+            "path": "public", "singlePageApp": true,
+            "build": {{ "entry": ["a.ts", "b.tsx"], "outdir": "public/js" }},
+        }},
         "vars": {{ "A": "secret", "B": 7, "C": {{"d": true}} }},
         "crons": {{ "daily": "0 0 * * *", "typo": "61 * * * *" }},
         {}
@@ -24,14 +28,16 @@ fn every_key_is_converted_or_named_with_a_reason() {
     );
     let import = import("partykit.json", &text).unwrap();
     assert_eq!(import.name.as_deref(), Some("chat"));
-    let parties: Vec<_> = import.parties.iter().map(|(name, _)| name.as_str()).collect();
+    let parties: Vec<_> = import.parties.iter().map(|party| party.name.as_str()).collect();
     assert_eq!(parties, ["main", "lobby"]);
-    assert_eq!(import.assets.as_deref(), Some("public"));
+    let scripts = ["a.ts", "b.tsx"].map(str::to_owned).to_vec();
+    let assets = ImportedAssets { dir: "public".to_owned(), is_single_page: true, scripts };
+    assert_eq!(import.assets, Some(assets));
     let vars: Vec<_> = import.vars.iter().map(|(_, value)| value.as_str()).collect();
-    assert_eq!(vars, ["secret", "7", r#"{"d": true}"#]);
+    assert_eq!(vars, ["secret", "7", r#"{"d":true}"#]);
     let left = import.rows.iter().filter(|row| !row.taken).count();
     assert_eq!(left, LEFT.len() + 2);
-    assert_eq!(import.rows.len() - left, 8);
+    assert_eq!(import.rows.len() - left, 11);
     assert_eq!(import.crons, [CronSetting::new("daily", "0 0 * * *")]);
     assert!(!format!("{:?}", import.rows).contains("secret"));
 }
