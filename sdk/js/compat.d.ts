@@ -6,6 +6,7 @@ declare module "partyserver" {
 }
 
 declare module "partykit/server" {
+  import type * as roomkit from "roomkit/server";
   import type { Party } from "roomkit/server";
   export type Connection<TState = unknown> = Party.Connection<TState>;
   export type ConnectionContext = Party.ConnectionContext;
@@ -27,6 +28,21 @@ declare module "partykit/server" {
   export type PartyWorker = Party.Worker;
   export type PartyConnection = Party.Connection;
   export type PartyConnectionContext = Party.ConnectionContext;
+  export type ConnectionState<TState> = roomkit.ConnectionState<TState>;
+  export type ConnectionSetStateFn<TState> = roomkit.ConnectionSetStateFunction<TState>;
+  export type FetchSocket = roomkit.PendingSocket;
+  export type ServerOptions = roomkit.ServerOptions;
+  export type PartyServerOptions = roomkit.ServerOptions;
+  export type PartyRequest = Party.Request;
+  export type PartyStorage = Party.Storage;
+  export type PartyKitStorage = Party.Storage;
+  export type PartyKitContext = Party.ConnectionContext;
+  export type PartyStub = Party.Stub;
+  export type PartyContext = Party.Context;
+  export type PartyLobby = Party.Lobby;
+  export type PartyFetchLobby = Party.FetchLobby;
+  export type PartyExecutionContext = Party.ExecutionContext;
+  export type PartyKitConnection = Party.Connection;
   export type PartyKitServer = Party.PartyKitServer;
   export type PartyKitRoom = Party.PartyKitRoom;
 }

@@ -399,7 +399,8 @@ export interface Hooks<Env = Record<string, any>> {
     lobby: FetchLobby<Env>,
     ctx: ExecutionContext,
   ): Later<Destination | Refusal | Response | null | undefined | void>;
-  onCron?(cron: Cron, lobby: FetchLobby<Env>, ctx: ExecutionContext): Later<void>;
+  /** What it returns is of no meaning. */
+  onCron?(cron: Cron, lobby: FetchLobby<Env>, ctx: ExecutionContext): unknown;
 }
 
 // --- The room ------------------------------------------------------------------------------------------------------
@@ -624,7 +625,18 @@ export namespace Party {
     new (room: Room): Server;
   }
 
-  type PartyKitServer = Server;
+  /** The first API: an object, whose handlers get the room as an argument. `export default {} satisfies PartyKitServer`. */
+  interface PartyKitServer extends Hooks {
+    onConnect?(connection: AnyConnection, room: Room, ctx: AnyConnectionContext): Later<void>;
+    onMessage?(message: string | ArrayBuffer | ArrayBufferView, connection: AnyConnection, room: Room): Later<void>;
+    onClose?(connection: AnyConnection, room: Room): Later<void>;
+    onError?(connection: AnyConnection, error: Error, room: Room): Later<void>;
+    onRequest?(request: AnyRequest, room: Room): Later<Response>;
+    onAlarm?(room: Room): Later<void>;
+    /** The older name of `onFetch`. */
+    unstable_onFetch?: Hooks["onFetch"];
+  }
+
   type PartyKitRoom = Room;
 }
 

@@ -11,7 +11,6 @@ import { kebab } from "./names.js";
 import { call, Party, RoomId, rooms } from "./outcalls.js";
 import { Storage, timeOf } from "./storage.js";
 import { block } from "./gate.js";
-import { kebab } from "./names.js";
 
 /** The classes of the module that can be parties, by the names of their exports. @type {string[]} */
 let bindings = [];

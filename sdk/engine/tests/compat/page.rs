@@ -221,6 +221,24 @@ fn the_page_has_every_method_of_both_generations() {
     assert!(missing.is_empty(), "no row is about {missing:?}");
 }
 
+/// The types that `partykit/server` 0.0.115 exports, but for those of services that are not here.
+const TYPES_OF_PARTYKIT: &str = "Request Storage ConnectionContext Stub Context FetchLobby CronLobby Lobby \
+    ExecutionContext ConnectionState ConnectionSetStateFn Connection Room Party Server FetchSocket Cron Worker \
+    PartyKitServer ServerOptions PartyRequest PartyStorage PartyKitStorage PartyConnectionContext PartyKitContext \
+    PartyStub PartyContext PartyFetchLobby PartyLobby PartyExecutionContext PartyConnection PartyServer PartyWorker \
+    PartyKitRoom PartyKitConnection PartyServerOptions";
+
+#[test]
+fn the_modules_have_every_type_that_partykit_exports() {
+    let ours = fs::read_to_string(crate_file("../js/compat.d.ts")).expect("it is there");
+    let (_, ours) = ours.split_once("declare module \"partykit/server\"").expect("it is declared");
+    for name in TYPES_OF_PARTYKIT.split_whitespace() {
+        let declared =
+            [" ", "<"].iter().any(|next| ours.contains(&format!("export type {name}{next}")));
+        assert!(declared, "partykit/server exports the type {name}, and ours does not");
+    }
+}
+
 #[test]
 fn the_modules_have_every_name_that_partyserver_exports() {
     let types = Path::new(&bundle::npm_program("esbuild"))

@@ -60,7 +60,7 @@ export default class Statics implements Party.Server {
     return pathname === "/nothing" ? null : new Response(`fetched ${pathname} ${"id" in lobby}`);
   }
 
-  static onSocket(socket: { request: Request; close(code: number, reason: string): void }) {
+  static onSocket(socket: Party.FetchSocket) {
     if (socket.request.url.endsWith("/closed")) return socket.close(4000, "closed by onSocket");
     return { party: "main", room: "entered" };
   }
