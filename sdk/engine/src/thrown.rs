@@ -8,16 +8,13 @@ use rquickjs::{CaughtError, Coerced, Exception, FromJs as _, Value};
 /// The most characters of a value that is not an error.
 const VALUE_CHARS_MAX: usize = 200;
 
-/// The block that a heap that is not full has. The engine throws null if it has no space for an error.
-const SPARE_BYTES: usize = 64 << 10;
-
 /// Name and message of an error, or what a value that is none says.
 pub(crate) fn message(error: &CaughtError<'_>) -> String {
     match error {
         CaughtError::Error(error) => error.to_string(),
         CaughtError::Exception(error) => of_error(error),
         CaughtError::Value(value) if value.is_null() && is_full() => {
-            "InternalError: out of memory: the heap is full".to_owned()
+            "InternalError: out of memory, or the script threw null".to_owned()
         }
         CaughtError::Value(value) => {
             format!("the script threw {}, which is not an Error", of_value(value))
@@ -78,7 +75,14 @@ fn of_value(value: &Value<'_>) -> String {
     }
 }
 
-/// Whether the heap has no space left.
+/// Whether the heap has all the memory that it may have. The engine throws null if it has no space for an error.
+#[cfg(target_family = "wasm")]
 fn is_full() -> bool {
-    Vec::<u8>::new().try_reserve_exact(SPARE_BYTES).is_err()
+    core::arch::wasm32::memory_grow::<0>(1) == usize::MAX
+}
+
+/// Natively nothing bounds it.
+#[cfg(not(target_family = "wasm"))]
+fn is_full() -> bool {
+    false
 }
