@@ -15,7 +15,11 @@ export class Bench extends DurableObject {
     socket.accept();
     this.sockets.add(socket);
     socket.addEventListener("message", ({ data }) => this.onMessage(socket, data));
-    socket.addEventListener("close", () => this.sockets.delete(socket));
+    socket.addEventListener("close", () => {
+      this.sockets.delete(socket);
+      // workerd leaves the answer to a close to the worker.
+      socket.close();
+    });
     socket.send('{"t":"hello"}');
     return new Response(null, { status: 101, webSocket: client });
   }
