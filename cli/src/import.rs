@@ -78,7 +78,7 @@ pub(crate) struct ConvertedKey {
     pub(crate) key: String,
     /// True if its counterpart was written.
     pub(crate) taken: bool,
-    /// The counterpart, or why there is none.
+    /// The counterpart, or the reason why a room has nothing like it.
     pub(crate) note: String,
 }
 
@@ -202,7 +202,7 @@ impl ImportReader<'_> {
         self.import.rows.push(ConvertedKey { key: row.to_owned(), taken: false, note });
     }
 
-    /// Returns the text of a key, or reports that it is none.
+    /// Returns the text of a key. Reports a value that is not a text.
     fn text<'v>(&mut self, key: &'v PlacedKey, wanted: &str) -> Option<&'v str> {
         let text = key.value.text();
         if text.is_none() {

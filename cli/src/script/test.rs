@@ -26,7 +26,7 @@ use std::time::Duration;
 /// The tests that are wanted, and how long each may run.
 #[derive(Debug, Clone)]
 pub(crate) struct TestChoice {
-    /// Parts of names, of which a test or its file has one; all tests if there are none.
+    /// Parts of names: a test runs if its own name or its file's contains one of them. An empty list runs all tests.
     pub(crate) names: Vec<String>,
     /// The longest that one runs.
     pub(crate) test_max: Duration,

@@ -17,8 +17,8 @@ const SECTION: &str = "room:attachment";
 /// The bytes of a component before its first section.
 const PREAMBLE_BYTES: usize = 8;
 
-/// Returns a component's code, and the attachment behind it; empty if the last section is none. Bytes that are not a
-/// component are all code.
+/// Returns a component's code, and the attachment behind it, which is empty if the last section is another one. Bytes
+/// that are not a component are all code.
 pub(super) fn split(bytes: &[u8]) -> (&[u8], &[u8]) {
     last_section(bytes).unwrap_or((bytes, &[]))
 }

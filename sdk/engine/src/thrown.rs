@@ -1,6 +1,6 @@
 //! What a script threw, as text.
 //!
-//! Owns the words for errors, and for values that are none. Invariant: a getter or a proxy that throws in its turn costs its
+//! Owns the words for errors, and for values that are not errors. Invariant: a getter or a proxy that throws in its turn costs its
 //! own part of the text alone. It does not know positions.
 
 use rquickjs::{CaughtError, Coerced, Exception, FromJs as _, Value};
@@ -8,7 +8,7 @@ use rquickjs::{CaughtError, Coerced, Exception, FromJs as _, Value};
 /// The most characters of a value that is not an error.
 const VALUE_CHARS_MAX: usize = 200;
 
-/// Name and message of an error, or what a value that is none says.
+/// Name and message of an error, or the text of a value that is not an error.
 pub(crate) fn message(error: &CaughtError<'_>) -> String {
     match error {
         CaughtError::Error(error) => error.to_string(),

@@ -130,7 +130,7 @@ fn superjson_keeps_what_json_has_not() {
     ]);
     assert_eq!(ask(&room, &ada, "first"), expected);
     room.restart();
-    assert_eq!(ask(&room, &ada, "again"), expected, "after the room started anew");
+    assert_eq!(ask(&room, &ada, "again"), expected, "after the room restarted");
 }
 
 #[test]

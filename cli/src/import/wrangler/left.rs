@@ -71,7 +71,10 @@ pub(super) const LEFT: &[(&str, &str)] = &[
     ("containers", SERVICE),
     ("kv_namespaces", "keep values in the storage of a room, which every other room can call"),
     ("r2_buckets", "store files with a service that has an API, and list its host under [fetch]"),
-    ("d1_databases", "there is no SQL: keep values in this.ctx.storage, by keys with a prefix"),
+    (
+        "d1_databases",
+        "there is no SQL: keep values in this.ctx.storage, under keys that share a prefix",
+    ),
     ("hyperdrive", "ask the database through an HTTP API, and list its host under [fetch]"),
     ("queues", "write a durable timer, this.schedule(when, tag, data), or a call of another room"),
     (
