@@ -199,9 +199,8 @@ impl BuildPlan {
         if scripts.is_empty() {
             return Ok(true);
         }
-        let options: Vec<_> =
-            of_cargo.iter().map(String::as_str).filter(|arg| arg.starts_with("--")).collect();
-        let options: Vec<_> = options.into_iter().filter(|arg| *arg != "--").collect();
+        let is_option = |arg: &&str| arg.starts_with("--") && *arg != "--";
+        let options: Vec<_> = of_cargo.iter().map(String::as_str).filter(is_option).collect();
         if scripts.len() == self.parties.len() && !options.is_empty() {
             let text = format!("{} is for cargo, and no party is in Rust", options.join(" "));
             print::talk(print::styled(print::WARN, text));

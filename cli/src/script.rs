@@ -11,6 +11,7 @@ mod freeze;
 mod npm;
 mod page;
 mod positions;
+mod sandbox;
 pub(crate) mod test;
 mod types;
 
@@ -130,7 +131,7 @@ impl RoomScript {
     }
 }
 
-/// Returns the statement that the library of rooms reads the schedules from; nothing if there are none.
+/// Returns the statement that the library of rooms reads the schedules from, or an empty text if no cron is set.
 fn prelude(crons: &[CronSetting]) -> String {
     if crons.is_empty() {
         return String::new();

@@ -11,6 +11,7 @@
 
 use super::engine;
 use super::positions::BundlePositions;
+use super::sandbox;
 use anyhow::{Context as _, anyhow};
 use std::borrow::Cow;
 use std::sync::OnceLock;
@@ -19,7 +20,7 @@ use tokio::sync::OnceCell;
 use wasm_encoder::{ComponentSection as _, CustomSection};
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Instance, Lift, Linker, ResourceTable, WasmList};
-use wasmtime::{Cache, CacheConfig, Config, Engine, Store, StoreLimits, StoreLimitsBuilder, Trap};
+use wasmtime::{Engine, Store, StoreLimits, StoreLimitsBuilder, Trap};
 use wasmtime_wasi::random::Deterministic;
 use wasmtime_wasi::{
     HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
@@ -33,8 +34,9 @@ const WARM: &str = "warm";
 /// The custom section behind a component that holds a script.
 const ATTACHMENT: &str = "room:attachment";
 
-/// The longest that the top level of a script runs.
+/// The longest that the top level of a script runs, and the step in which that is counted.
 const TIME_MAX: Duration = Duration::from_secs(10);
+const TICK: Duration = Duration::from_secs(1);
 
 /// The most memory that it uses, in bytes.
 const MEMORY_BYTES_MAX: usize = 256 << 20;
@@ -140,25 +142,11 @@ fn freezer() -> anyhow::Result<&'static Freezer> {
 
 impl Freezer {
     fn new(bytes: &'static [u8]) -> wasmtime::Result<Self> {
-        let mut config = Config::new();
-        config.epoch_interruption(true);
-        config.max_wasm_stack(STACK_BYTES_MAX).async_stack_size(2 * STACK_BYTES_MAX);
-        // Without a cache it is compiled at each start, which takes seconds and harms nothing.
-        if let Ok(cache) = Cache::new(CacheConfig::new()) {
-            config.cache(Some(cache));
-        }
-        let engine = Engine::new(&config)?;
+        let engine = sandbox::engine(STACK_BYTES_MAX, TICK)?;
         let mut wizer = Wizer::new();
         wizer.init_func(FREEZE).keep_init_func(true);
         let (parts, instrumented) = wizer.instrument_component(bytes)?;
         let component = Component::new(&engine, &instrumented)?;
-        let ticks = engine.weak();
-        std::thread::Builder::new().name("freezing-clock".to_owned()).spawn(move || {
-            while let Some(engine) = ticks.upgrade() {
-                engine.increment_epoch();
-                std::thread::sleep(Duration::from_secs(1));
-            }
-        })?;
         Ok(Self { engine, component, parts, wizer, warm: OnceCell::new() })
     }
 
@@ -237,7 +225,7 @@ impl Freezer {
         };
         let mut store = Store::new(&self.engine, nothing);
         store.limiter(|nothing| &mut nothing.limits);
-        store.set_epoch_deadline(TIME_MAX.as_secs());
+        store.set_epoch_deadline(TIME_MAX.as_secs() / TICK.as_secs());
         let instance = self.linker()?.instantiate_async(&mut store, &self.component).await?;
         Ok((store, instance))
     }

@@ -67,7 +67,7 @@ struct EngineShared {
 
 /// What some part of the process holds, by the hash of the bytes that it is made of. Each entry has a lock of its own, so
 /// that one of several that ask for it at the same time makes it.
-struct HeldByHash<T>(Mutex<HashMap<ModuleHash, Arc<Mutex<Weak<T>>>>>);
+pub(super) struct HeldByHash<T>(Mutex<HashMap<ModuleHash, Arc<Mutex<Weak<T>>>>>);
 
 impl<T> Default for HeldByHash<T> {
     fn default() -> Self {
@@ -77,7 +77,14 @@ impl<T> Default for HeldByHash<T> {
 
 impl<T> HeldByHash<T> {
     /// Returns what is held under this hash, or the result of `make`.
-    fn get<E>(&self, hash: ModuleHash, make: impl FnOnce() -> Result<T, E>) -> Result<Arc<T>, E> {
+    ///
+    /// # Errors
+    /// That of `make`. Nothing is kept then.
+    pub(super) fn get<E>(
+        &self,
+        hash: ModuleHash,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<Arc<T>, E> {
         let entry = {
             let mut held = lock(&self.0);
             // Drops the entries of what is gone. A thread that makes something holds a clone of its entry.
@@ -201,23 +208,14 @@ impl Engine {
         crate::Module::load(self, source)
     }
 
-    /// Returns the compiled module of this hash: the one that another project holds, or the result of
-    /// `compile`.
-    pub(super) fn module(
-        &self,
-        hash: ModuleHash,
-        compile: impl FnOnce() -> Result<CompiledModule, LoadError>,
-    ) -> Result<Arc<CompiledModule>, LoadError> {
-        self.shared.0.modules.get(hash, compile)
+    /// Returns the modules that the projects of this process hold.
+    pub(super) fn modules(&self) -> &HeldByHash<CompiledModule> {
+        &self.shared.0.modules
     }
 
-    /// Returns the compiled code of this hash, as [`Engine::module`] does.
-    pub(super) fn code(
-        &self,
-        hash: ModuleHash,
-        compile: impl FnOnce() -> Result<CompiledCode, LoadError>,
-    ) -> Result<Arc<CompiledCode>, LoadError> {
-        self.shared.0.codes.get(hash, compile)
+    /// Returns the code of these modules.
+    pub(super) fn codes(&self) -> &HeldByHash<CompiledCode> {
+        &self.shared.0.codes
     }
 
     pub(super) fn inner(&self) -> &wasmtime::Engine {

@@ -5,19 +5,17 @@
 
 use crate::answer::{HookAnswer, HookVerdict};
 use crate::batch::BatchCall;
-use crate::bindings::Core as World;
 use crate::bindings::exports::room::runtime::door;
-use crate::bindings::project::Project;
 use crate::bindings::project::exports::room::runtime::fetch;
 use crate::bindings::project::room::runtime::types as outside;
 use crate::bindings::room::runtime::{timers, types};
 use crate::budget::{Budget, GuestMemory};
+use crate::exports::{CallResult, GuestExports, call_optional};
 use crate::fault::{GuestFault, Overrun, cut};
 use crate::flush::Flushes;
 use crate::host::HostState;
 use crate::log::GuestLog;
-use crate::module::{Code, Module, OptionalExports, OutcallExports};
-use crate::outcalls::OutcallCallbacks;
+use crate::module::Code;
 use crate::outside::{HookAllowance, HookFetches};
 use crate::samples::SampleSource;
 use crate::streams::{End, Piece};
@@ -33,23 +31,12 @@ use room_core::turn::{Refusal, Turn};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use wasmtime::Store;
-use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower, TypedFunc};
 
 /// A guest of one room, or without a room for the hooks at the door.
 pub struct Instance {
     store: Store<HostState>,
-    exports: Exports,
+    exports: GuestExports,
     log: GuestLog,
-}
-
-/// The functions of a guest.
-struct Exports {
-    world: World,
-    /// The callbacks that a module may do without.
-    optional: OptionalCallbacks,
-    outcalls: OutcallCallbacks,
-    /// The answers outside of rooms, if the module has them.
-    project: Option<Project>,
 }
 
 /// A call of a hook at the door.
@@ -73,17 +60,6 @@ pub enum SocketVerdict {
     /// The URL is not the project's.
     Unknown,
 }
-
-pub(crate) type Callback<P> = TypedFunc<P, (Result<(), String>,)>;
-type OptionalCallbacks = OptionalExports<
-    Callback<()>,
-    Callback<(timers::Timer,)>,
-    Callback<(String, u64)>,
-    TypedFunc<(), ()>,
-    Callback<(String, Piece)>,
-    Callback<(String, End)>,
->;
-pub(crate) type CallResult<T> = wasmtime::Result<Result<T, String>>;
 
 impl Instance {
     /// Makes a new instance for this room, whose time and randomness come from `samples`. Only the guest's
@@ -111,7 +87,8 @@ impl Instance {
         store.data_mut().budget.start_turn();
         store.set_hostcall_fuel(size(engine.limits().memory_bytes_max));
         let wall_ms = engine.limits().turn_wall_ms_max;
-        let entered = within(ms(wall_ms), pin!(enter(&code.module, &mut store))).await;
+        let entered =
+            within(ms(wall_ms), pin!(GuestExports::enter(&code.module, &mut store))).await;
         match entered {
             Some(Ok(exports)) => Ok(Self { store, exports, log }),
             Some(Err(error)) => Err(GuestFault::of(&error, &store.data().budget)),
@@ -372,55 +349,6 @@ impl Instance {
             .call_on_connect(&mut self.store, tagged, request_param(request, &headers))
             .await?;
         Ok(done.map(|()| GuestAnswer::Tags(tags)))
-    }
-}
-
-/// Finds the exports of a new instance, including those that not every module has.
-async fn enter(module: &Module, store: &mut Store<HostState>) -> wasmtime::Result<Exports> {
-    let compiled = &module.compiled.code;
-    let instance = compiled.pre.instantiate_async(&mut *store).await?;
-    let world = compiled.exports.load(&mut *store, &instance)?;
-    let OptionalExports { on_expire, on_tick, on_timer, on_cron, run, on_body, on_stream_close } =
-        &compiled.optional;
-    let optional = OptionalExports {
-        on_expire: callback(&instance, store, on_expire.as_ref())?,
-        on_tick: callback(&instance, store, on_tick.as_ref())?,
-        on_timer: callback(&instance, store, on_timer.as_ref())?,
-        on_cron: callback(&instance, store, on_cron.as_ref())?,
-        run: callback(&instance, store, run.as_ref())?,
-        on_body: callback(&instance, store, on_body.as_ref())?,
-        on_stream_close: callback(&instance, store, on_stream_close.as_ref())?,
-    };
-    let OutcallExports { on_response, on_answer, on_call, on_chunk } = &compiled.outcalls;
-    let outcalls = OutcallCallbacks(OutcallExports {
-        on_response: callback(&instance, store, on_response.as_ref())?,
-        on_answer: callback(&instance, store, on_answer.as_ref())?,
-        on_call: callback(&instance, store, on_call.as_ref())?,
-        on_chunk: callback(&instance, store, on_chunk.as_ref())?,
-    });
-    let project = compiled.project.as_ref();
-    let project = project.map(|indices| indices.load(&mut *store, &instance)).transpose()?;
-    Ok(Exports { world, optional, outcalls, project })
-}
-
-/// Returns the function of an instance at this index, if there is one.
-fn callback<P: ComponentNamedList + Lower, R: ComponentNamedList + Lift>(
-    instance: &wasmtime::component::Instance,
-    store: &mut Store<HostState>,
-    index: Option<&ComponentExportIndex>,
-) -> wasmtime::Result<Option<TypedFunc<P, R>>> {
-    index.map(|index| instance.get_typed_func(store, index)).transpose()
-}
-
-/// Calls a callback. A module that does not have it does nothing.
-pub(crate) async fn call_optional<P: ComponentNamedList + Lower>(
-    callback: Option<Callback<P>>,
-    store: &mut Store<HostState>,
-    params: P,
-) -> CallResult<()> {
-    match callback {
-        Some(callback) => callback.call_async(store, params).await.map(|(done,)| done),
-        None => Ok(Ok(())),
     }
 }
 

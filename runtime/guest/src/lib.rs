@@ -9,6 +9,7 @@ mod batch;
 mod bindings;
 mod budget;
 mod engine;
+mod exports;
 mod fault;
 mod flush;
 mod function_cache;

@@ -169,12 +169,12 @@ impl Module {
             return Err(LoadError::TooLarge { bytes: size(bytes), max });
         }
         let hash = source.hash();
-        let compiled = engine.module(hash, || {
+        let compiled = engine.modules().get(hash, || {
             let bytes = source.read().map_err(LoadError::Unreadable)?;
             check_preamble(&bytes)?;
             let (code, attachment) = attachment::split(&bytes);
             let own = ModuleHash::of(code);
-            let code = engine.code(own, || CompiledCode::new(engine, code))?;
+            let code = engine.codes().get(own, || CompiledCode::new(engine, code))?;
             Ok(CompiledModule { code, attachment: attachment.into(), hash })
         })?;
         Ok(Self { compiled, engine: engine.clone() })

@@ -4,8 +4,8 @@
 //! Invariant: a request is checked before it is a part of the turn. It does not know who sends it.
 
 use crate::bindings::outcalling::room::runtime::{outcalls, types};
+use crate::exports::{CallResult, Callback, call_optional};
 use crate::host::{Call, HostState};
-use crate::instance::{CallResult, Callback, call_optional};
 use crate::module::OutcallExports;
 use bytes::Bytes;
 use room_core::event::{Request, Response, ResponseChunk};

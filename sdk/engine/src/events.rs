@@ -16,7 +16,8 @@ use crate::mode::Mode;
 #[cfg(any(feature = "testing", not(target_family = "wasm")))]
 use crate::testing::turn as bounded;
 use crate::values::{
-    Bytes, Said, number, optional, request_in, request_out, response_in, response_out, type_error,
+    Bytes, Said, number, optional, request_in, request_out, response_in, response_out, timer_in,
+    type_error,
 };
 
 /// A room whose logic is a script.
@@ -286,15 +287,8 @@ impl Room for ScriptRoom {
         self.event(
             "timer",
             |args| {
-                let object = Object::new(args.ctx.clone())?;
-                object.set("id", timer.id())?;
-                object.set("at", number(timer.at().as_millis()))?;
-                let every = timer.every().map(|every| every.as_secs_f64() * 1_000.0);
-                object.set("every", every)?;
-                object.set("tag", timer.tag())?;
-                object.set("data", Bytes(timer.bytes().to_vec()))?;
-                object.set("tries", timer.tries())?;
-                args.push(object)
+                let timer = timer_in(&args.ctx, &timer)?;
+                args.push(timer)
             },
             nothing,
         )

@@ -3,6 +3,7 @@
 //! Owns the conversions that `rquickjs` leaves open, and the errors that a script sees. Invariant: text that is not
 //! well-formed UTF-16 arrives with replacement characters, as at a browser's WebSocket. It does not know the host.
 
+use room_sdk::Timer;
 use room_sdk::host::{RequestParts, ResponseParts};
 use room_sdk::prelude::Message;
 use rquickjs::{
@@ -167,6 +168,19 @@ fn body_out(object: &Object<'_>) -> Result<Vec<u8>> {
         return Ok(Text::from_js(object.ctx(), value)?.0.into_bytes());
     }
     Ok(Bytes::from_js(object.ctx(), value)?.0)
+}
+
+/// A timer towards a script.
+pub(crate) fn timer_in<'js>(ctx: &Ctx<'js>, timer: &Timer) -> Result<Object<'js>> {
+    let object = Object::new(ctx.clone())?;
+    object.set("id", timer.id())?;
+    object.set("at", number(timer.at().as_millis()))?;
+    let every = timer.every().map(|every| every.as_secs_f64() * 1_000.0);
+    object.set("every", every)?;
+    object.set("tag", timer.tag())?;
+    object.set("data", Bytes(timer.bytes().to_vec()))?;
+    object.set("tries", timer.tries())?;
+    Ok(object)
 }
 
 /// A request towards a script.

@@ -4,7 +4,7 @@
 //! bounded time and memory: the engine ends it at its deadline, and this ends the engine if that does not. It does not know
 //! where files come from, nor how results are shown.
 
-use super::super::engine;
+use super::super::{engine, sandbox};
 use super::report;
 use anyhow::{Context as _, anyhow};
 use std::sync::Arc;
@@ -14,8 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::component::{Component, Func, Linker, ResourceTable, TypedFunc};
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder,
-    Trap, UpdateDeadline,
+    Engine, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder, Trap, UpdateDeadline,
 };
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -115,16 +114,7 @@ pub(super) async fn engine() -> anyhow::Result<&'static TestEngine> {
 
 impl TestEngine {
     fn new(bytes: &[u8]) -> wasmtime::Result<Self> {
-        let mut config = Config::new();
-        config
-            .epoch_interruption(true)
-            .max_wasm_stack(STACK_BYTES)
-            .async_stack_size(2 * STACK_BYTES);
-        // Without a cache it is compiled at each start, which takes seconds and harms nothing.
-        if let Ok(cache) = Cache::new(CacheConfig::new()) {
-            config.cache(Some(cache));
-        }
-        let engine = Engine::new(&config)?;
+        let engine = sandbox::engine(STACK_BYTES, TICK)?;
         let component = Component::new(&engine, bytes)?;
         let mut linker = Linker::<TestHost>::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -136,13 +126,6 @@ impl TestEngine {
         imports.func_wrap("clock", |store, (now,): (u64,)| {
             store.data().clock.store(now, Ordering::Relaxed);
             Ok(())
-        })?;
-        let ticks = engine.weak();
-        std::thread::Builder::new().name("testing-clock".to_owned()).spawn(move || {
-            while let Some(engine) = ticks.upgrade() {
-                engine.increment_epoch();
-                std::thread::sleep(TICK);
-            }
         })?;
         Ok(Self { engine, component, linker })
     }
@@ -169,7 +152,7 @@ type Load<'a> = (
 );
 
 impl TestInstance {
-    /// Evaluates a file of tests. Returns the names of its tests, too, or why there are none.
+    /// Evaluates a file of tests. Returns the instance and the names of the file's tests, or the file's error.
     ///
     /// # Errors
     /// A failure of ours.
@@ -192,7 +175,7 @@ impl TestInstance {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store: StoreContextMut<'_, TestHost>| {
             if Instant::now() < store.data().until {
-                // Others run meanwhile: a signal may end the run.
+                // The runtime polls other tasks now: a signal may end the run.
                 return Ok(UpdateDeadline::Yield(1));
             }
             Err(wasmtime::format_err!("{LATE}"))

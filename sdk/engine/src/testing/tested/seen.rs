@@ -8,7 +8,7 @@ use rquickjs::{Ctx, Object, Result};
 
 use crate::native::natives;
 use crate::testing::rooms;
-use crate::values::{Bytes, Text, number};
+use crate::values::{Bytes, Text, number, timer_in};
 
 natives! {
     "stored" => stored,
@@ -40,18 +40,8 @@ fn alarm(ctx: Ctx<'_>, room: u32) -> Result<Option<f64>> {
 }
 
 fn timers<'js>(ctx: Ctx<'js>, room: u32) -> Result<Vec<Object<'js>>> {
-    let describe = |timer: room_sdk::Timer| {
-        let object = Object::new(ctx.clone())?;
-        object.set("id", timer.id())?;
-        object.set("at", number(timer.at().as_millis()))?;
-        let every = timer.every().map(|every| every.as_secs_f64() * 1_000.0);
-        object.set("every", every)?;
-        object.set("tag", timer.tag())?;
-        object.set("data", Bytes(timer.bytes().to_vec()))?;
-        object.set("tries", timer.tries())?;
-        Ok(object)
-    };
-    rooms::room(&ctx, room)?.timers().into_iter().map(describe).collect()
+    let timers = rooms::room(&ctx, room)?.timers();
+    timers.iter().map(|timer| timer_in(&ctx, timer)).collect()
 }
 
 /// The pause of the ticks, which a room in memory has while `setTimeout` waits.
