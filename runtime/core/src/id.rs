@@ -4,8 +4,10 @@
 //! It does not know what the names lead to.
 
 mod request;
+mod secret;
 
 pub use request::RequestId;
+pub use secret::ConnectionSecret;
 
 use crate::limits::fixed::PARTY_BYTES_MAX;
 use serde::{Deserialize, Serialize};

@@ -143,7 +143,7 @@ async fn join(
             (Decision::Refuse(frame), added) => return Ok(HandshakeOutcome::Refused(frame, added)),
         };
         let protocol = chosen_protocol(&parts.headers, &request).map_err(hooks::mistaken)?;
-        let visitor = ConnectingClient { id: id.clone(), request };
+        let visitor = ConnectingClient { id: id.clone(), request, secret: None };
         let to = (&outboxes, PartySocket::KEY);
         if let Some(joined) = door.0.rooms.connect(&entrance, visitor, to).await? {
             let membership = RoomMembership { key: PartySocket::KEY, joined, outboxes };

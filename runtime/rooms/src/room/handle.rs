@@ -19,7 +19,7 @@ use super::{
 };
 use room_core::config::AutoResponse;
 use room_core::event::{BodyDelivery, CloseFrame, Ending, Message, Request};
-use room_core::id::{ConnectionId, Serial};
+use room_core::id::{ConnectionId, ConnectionSecret, Serial};
 use room_core::jobs::{CallId, OutcallAnswer};
 use room_core::limits::ms;
 use room_core::turn::Refusal;
@@ -50,6 +50,8 @@ pub struct ConnectingClient {
     pub id: ConnectionId,
     /// The request that opens its connection.
     pub request: Request,
+    /// What its further requests for this connection prove themselves with, if its transport has such requests.
+    pub secret: Option<ConnectionSecret>,
 }
 
 /// A connection that a room has admitted, as its socket holds it.
