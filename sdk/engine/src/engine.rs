@@ -3,10 +3,12 @@
 //! Owns [`Engine`]: its making, and the way of an event into the script and out of it. Invariant: when an event ends, its
 //! job queue is empty, so that what settles on its own has settled within the turn. It does not know single events.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use anyhow::{Context as _, anyhow};
 use room_sdk::Result;
+use room_sdk::prelude::Message;
 use rquickjs::function::Args;
 use rquickjs::{
     CatchResultExt, CaughtError, Context, Ctx, Function, IntoJs, Module, Object, Persistent,
@@ -18,6 +20,7 @@ use crate::modules::{Library, Names};
 use crate::script::Script;
 use crate::stack::{HeapPositions, Positions, SCRIPT_NAME};
 use crate::thrown;
+use crate::values::Said;
 
 /// How deep a script may call: bytes of the engine's own stack. Beyond it a script gets a `RangeError`. The machine's stack
 /// grows beside it, by up to four times as much in calls, and fourteen times as much in `JSON.parse`. It must not reach the
@@ -31,6 +34,9 @@ pub(crate) const STACK_BYTES_MAX: usize =
 /// heap is shared among rooms any more; what has no cycles is freed without it.
 const GARBAGE_BYTES_MAX: usize = 2 << 20;
 
+/// Whether heaps with the library are frozen, so that many rooms start from one.
+const IS_FROZEN: bool = cfg!(all(target_family = "wasm", not(feature = "testing")));
+
 /// The library's globals, and what takes events.
 pub(crate) const GLOBALS: &str = "room:web/index.js";
 const DISPATCH: &str = "room:server/dispatch.js";
@@ -43,6 +49,8 @@ const UNSETTLED: &str = "the script's top level awaits something that does not s
 pub(crate) struct Engine {
     // Dropped in this order: values of a heap go before the heap.
     dispatch: Dispatch,
+    /// The sender of the latest message, and its id as the script has it.
+    sender: RefCell<Option<(String, Persistent<Value<'static>>)>>,
     context: Context,
     positions: Rc<Positions>,
 }
@@ -50,6 +58,7 @@ pub(crate) struct Engine {
 /// What the library's dispatcher has.
 struct Dispatch {
     enter: Persistent<Function<'static>>,
+    message: Persistent<Function<'static>>,
     leave: Persistent<Function<'static>>,
 }
 
@@ -79,6 +88,11 @@ impl LibraryHeap {
                 let dispatch = evaluate_library(&ctx, DISPATCH)?;
                 let dispatch: Object =
                     dispatch.get("default").context("the dispatcher has no default export")?;
+                if IS_FROZEN {
+                    let prepare: Function = dispatch.get("prepare")?;
+                    let prepared = prepare.call::<_, ()>(()).catch(&ctx);
+                    prepared.map_err(|error| anyhow!(describe(&error, &Positions::default())))?;
+                }
                 Ok::<_, anyhow::Error>(Persistent::save(&ctx, dispatch))
             })
         })?;
@@ -125,6 +139,7 @@ impl Engine {
                 };
                 Ok::<_, anyhow::Error>(Dispatch {
                     enter: function("enter")?,
+                    message: function("message")?,
                     leave: function("leave")?,
                 })
             })
@@ -133,7 +148,7 @@ impl Engine {
         runtime.run_gc();
         let held = usize::try_from(runtime.memory_usage().malloc_size).unwrap_or_default();
         runtime.set_gc_threshold(held + GARBAGE_BYTES_MAX);
-        Ok(Self { dispatch, context, positions })
+        Ok(Self { dispatch, sender: RefCell::default(), context, positions })
     }
 
     /// Hands an event to the script, runs its jobs, and takes its value.
@@ -154,22 +169,57 @@ impl Engine {
                 let mut args = Args::new(ctx.clone(), list.values.len());
                 args.push_args(list.values)?;
                 let complete: bool = enter.call_arg(args)?;
-                let idle = !ctx.execute_pending_job();
-                if complete && idle {
-                    return take(&ctx, Value::new_undefined(ctx.clone()));
-                }
-                let leave = self.dispatch.leave.clone().restore(&ctx)?;
-                // The dispatcher returns `false` when it started more jobs.
-                loop {
-                    while ctx.execute_pending_job() {}
-                    let value: Value = leave.call(())?;
-                    if value.as_bool() != Some(false) {
-                        return take(&ctx, value);
-                    }
-                }
+                take(&ctx, self.leave(&ctx, complete)?)
             };
             call().catch(&ctx).map_err(|error| anyhow!(describe(&error, &self.positions)))
         })
+    }
+
+    /// Hands a message to the script, as [`Engine::event`] does with events.
+    ///
+    /// # Errors
+    /// As [`Engine::event`].
+    pub(crate) fn message(&self, sender: &str, message: Message) -> Result<()> {
+        self.context.with(|ctx| {
+            let call = || {
+                let sender = self.sender(&ctx, sender)?;
+                let enter = self.dispatch.message.clone().restore(&ctx)?;
+                let complete: bool = enter.call((sender, Said(message)))?;
+                self.leave(&ctx, complete).map(drop)
+            };
+            call().catch(&ctx).map_err(|error| anyhow!(describe(&error, &self.positions)))
+        })
+    }
+
+    /// The id of a message's sender. The one of the message before is the same value again, which the library recognizes
+    /// without a look at its characters.
+    fn sender<'js>(&self, ctx: &Ctx<'js>, id: &str) -> rquickjs::Result<Value<'js>> {
+        let mut latest = self.sender.borrow_mut();
+        match &*latest {
+            Some((same, value)) if same == id => value.clone().restore(ctx),
+            _ => {
+                let value = id.into_js(ctx)?;
+                *latest = Some((id.to_owned(), Persistent::save(ctx, value.clone())));
+                Ok(value)
+            }
+        }
+    }
+
+    /// Runs the jobs of an event, and returns its value. An event that is complete has none.
+    fn leave<'js>(&self, ctx: &Ctx<'js>, complete: bool) -> rquickjs::Result<Value<'js>> {
+        let idle = !ctx.execute_pending_job();
+        if complete && idle {
+            return Ok(Value::new_undefined(ctx.clone()));
+        }
+        let leave = self.dispatch.leave.clone().restore(ctx)?;
+        // The dispatcher returns `false` when it started more jobs.
+        loop {
+            while ctx.execute_pending_job() {}
+            let value: Value = leave.call(())?;
+            if value.as_bool() != Some(false) {
+                return Ok(value);
+            }
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::mode::Mode;
 #[cfg(any(feature = "testing", not(target_family = "wasm")))]
 use crate::testing::turn as bounded;
 use crate::values::{
-    Bytes, Said, number, optional, request_in, request_out, response_in, response_out, timer_in,
+    Bytes, number, optional, request_in, request_out, response_in, response_out, timer_in,
     type_error,
 };
 
@@ -108,13 +108,17 @@ fn push_failure(args: &mut Arguments<'_>, failure: &OutcallFailure) -> rquickjs:
 }
 
 impl ScriptRoom {
+    fn started(&self) -> Result<&Engine> {
+        self.engine.as_deref().ok_or_else(|| anyhow!("the room was not started"))
+    }
+
     fn event<T>(
         &self,
         kind: &str,
         arguments: impl for<'js> FnOnce(&mut Arguments<'js>) -> rquickjs::Result<()>,
         take: impl for<'js> FnOnce(&Ctx<'js>, Value<'js>) -> rquickjs::Result<T>,
     ) -> Result<T> {
-        let engine = self.engine.as_ref().ok_or_else(|| anyhow!("the room was not started"))?;
+        let engine = self.started()?;
         bounded(|| Mode::Room.run(|| engine.event(kind, arguments, take)))
     }
 }
@@ -189,14 +193,8 @@ impl Room for ScriptRoom {
     }
 
     fn on_message(&mut self, _: &Context, conn: &Connection, message: Message) -> Result {
-        self.event(
-            "message",
-            |args| {
-                args.push(conn.id())?;
-                args.push(Said(message))
-            },
-            nothing,
-        )
+        let engine = self.started()?;
+        bounded(|| Mode::Room.run(|| engine.message(conn.id(), message)))
     }
 
     fn on_close(&mut self, _: &Context, conn: &Connection, close: room_sdk::Close) -> Result {

@@ -89,11 +89,12 @@ impl<'js> FromJs<'js> for Said {
     }
 }
 
+/// As a room's handler has it: a string or an `ArrayBuffer`.
 impl<'js> IntoJs<'js> for Said {
     fn into_js(self, ctx: &Ctx<'js>) -> Result<Value<'js>> {
         match self.0 {
             Message::Text(text) => text.into_js(ctx),
-            Message::Binary(bytes) => Bytes(bytes).into_js(ctx),
+            Message::Binary(bytes) => Ok(ArrayBuffer::new(ctx.clone(), bytes)?.into_value()),
         }
     }
 }

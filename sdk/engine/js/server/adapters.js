@@ -83,9 +83,9 @@ class Adapter {
 
 /** `class X extends Server`. */
 class ServerAdapter extends Adapter {
-  constructor(Class) {
+  constructor(Class, env) {
     super();
-    this.it = new Class(this.state, currentEnv());
+    this.it = new Class(this.state, env);
   }
 
   get isDirect() {
@@ -110,7 +110,8 @@ class PartyKitAdapter extends Adapter {
   }
 
   message(connection, message) {
-    return this.has("onMessage") ? this.it.onMessage(message, connection) : undefined;
+    const { it } = this;
+    return typeof it.onMessage === "function" ? it.onMessage(message, connection) : undefined;
   }
 
   request(request) {
@@ -167,9 +168,9 @@ class ObjectAdapter extends PartyKitAdapter {
 
 /** `class X extends DurableObject`. */
 class DurableAdapter extends Adapter {
-  constructor(Class) {
+  constructor(Class, env) {
     super();
-    this.it = new Class(this.state, currentEnv());
+    this.it = new Class(this.state, env);
   }
 
   message(connection, message) {
@@ -194,13 +195,19 @@ class DurableAdapter extends Adapter {
   }
 }
 
+/** What rooms of all kinds consist of, without an author's object. @returns {unknown[]} */
+export function samples() {
+  const Nobody = class {};
+  return [new ServerAdapter(Nobody, {}), new DurableAdapter(Nobody, {}), new PartyKitAdapter(Nobody)];
+}
+
 /** Makes a room. @param {import("./load.js").Target} target @returns {any} */
 export function makeRoom(target) {
   switch (target.kind) {
     case "server":
-      return new ServerAdapter(target.it);
+      return new ServerAdapter(target.it, currentEnv());
     case "durable":
-      return new DurableAdapter(target.it);
+      return new DurableAdapter(target.it, currentEnv());
     case "object":
       return new ObjectAdapter(target.it);
     default:

@@ -5,6 +5,7 @@
 // handlers; whoever runs them calls `forget` and `settle`.
 
 import * as native from "room:native";
+import { send } from "room:native";
 import { decode, encode } from "./codec.js";
 
 const CONNECTING = 0;
@@ -23,6 +24,12 @@ const joining = new Map();
 const closing = [];
 /** Whether anybody has listened to a connection since the instance began. */
 export let listening = false;
+/** Whether messages go to the author's `onMessage` alone: nobody listens, and nothing is answered in its place. */
+export let undivided = true;
+/** The connection whose message came last, and its id. Most messages come from the client of the one before. */
+export let latestId = "";
+/** @type {Connection | undefined} */
+export let latest = undefined;
 /** Changes when states may have been undone. */
 let generation = 0;
 
@@ -123,7 +130,7 @@ export class Connection {
   /** Sends text or bytes when the turn commits. @param {string | ArrayBuffer | ArrayBufferView} message */
   send(message) {
     if (this.#ready !== OPEN) throw new TypeError("Can't call WebSocket send after close.");
-    native.send(this.#id, outgoing(message));
+    send(this.#id, typeof message === "string" ? message : outgoing(message));
   }
 
   /** Closes the connection when the turn commits. @param {number} [code] @param {string} [reason] */
@@ -169,6 +176,7 @@ export class Connection {
     if (listener === null || listener === undefined) return;
     this.#listeners ??= new Map();
     listening = true;
+    undivided = false;
     const list = this.#listeners.get(type) ?? [];
     if (list.some((entry) => entry.listener === listener)) return;
     list.push({ listener, once: typeof options === "object" && options?.once === true });
@@ -226,12 +234,39 @@ export function outgoing(message) {
   return String(message);
 }
 
+/** A connection as every room makes it, and the host's record of it. @returns {unknown[]} */
+export function samples() {
+  const record = { id: "", uri: "", tags: [], state: new Uint8Array(0) };
+  return [record, inner.create(record)];
+}
+
 /** The connection with this id, or undefined. It is one object as long as the instance lives. @param {string} id */
 export function connectionOf(id) {
-  const known = cache.get(id);
-  if (known !== undefined) return known;
-  const record = native.connection(id);
-  return record === null || record === undefined ? undefined : adopt(record);
+  let known = cache.get(id);
+  if (known === undefined) {
+    const record = native.connection(id);
+    if (record === null || record === undefined) return undefined;
+    known = adopt(record);
+  }
+  latestId = id;
+  latest = known;
+  return known;
+}
+
+/** Sets what the cache has for an id. @param {string} id @param {Connection} connection */
+function remember(id, connection) {
+  cache.set(id, connection);
+  forgetLatest();
+}
+
+function forgetLatest() {
+  latestId = "";
+  latest = undefined;
+}
+
+/** Something is answered in place of the author's handler from now on. */
+export function divide() {
+  undivided = false;
 }
 
 /** The open connection with this id, or undefined. @param {string} id */
@@ -245,7 +280,7 @@ export function adopt(record) {
   const known = cache.get(record.id);
   if (known !== undefined) return known;
   const connection = inner.create(record);
-  cache.set(record.id, connection);
+  remember(record.id, connection);
   return connection;
 }
 
@@ -262,7 +297,7 @@ export function join(record) {
   const connection = joining.get(record.id) ?? inner.create(record);
   joining.delete(record.id);
   inner.tagged(connection, record.tags);
-  cache.set(record.id, connection);
+  remember(record.id, connection);
   return connection;
 }
 
@@ -270,6 +305,7 @@ export function join(record) {
 export function part(record) {
   const connection = adopt(record);
   cache.delete(record.id);
+  forgetLatest();
   inner.ready(connection, CLOSED);
   return connection;
 }
@@ -309,9 +345,11 @@ export function settle() {
 /** A new instance of the room begins: it gets objects of its own. */
 export function reset() {
   cache.clear();
+  forgetLatest();
   joining.clear();
   closing.length = 0;
   listening = false;
+  undivided = true;
   generation += 1;
 }
 

@@ -5,7 +5,7 @@
 
 import * as native from "room:native";
 import { decode, encode } from "./codec.js";
-import { all } from "./connection.js";
+import { all, divide } from "./connection.js";
 import { describe, RoomError } from "./errors.js";
 import { kebab } from "./names.js";
 import { call, Party, RoomId, rooms } from "./outcalls.js";
@@ -99,6 +99,7 @@ export class RoomState {
   /** @param {WebSocketRequestResponsePair} [pair] */
   setWebSocketAutoResponse(pair) {
     this.autoResponse = pair ?? null;
+    divide();
   }
 
   getWebSocketAutoResponse() {

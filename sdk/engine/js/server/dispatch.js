@@ -1,6 +1,7 @@
 // What the engine calls.
 //
-// Owns the three steps of an event: `enter`, the jobs, which the engine runs, and `leave`. Invariant: `enter` does not
+// Owns the three steps of an event: `enter` (`message` for a message, the event of which there are most), the jobs, which
+// the engine runs, and `leave`. Invariant: `enter` does not
 // throw; whatever an event throws leaves by `leave`. It does not know what events are.
 //
 // - `enter` returns true if the event is complete. If jobs were left to run all the same, `leave` must be called after
@@ -8,6 +9,7 @@
 // - `leave` returns false if the jobs must run and `leave` be called again: events that waited run then, each as a part
 //   of the turn that can be undone alone. Otherwise it returns what the event returns.
 
+import { prepare } from "./ahead.js";
 import * as events from "./events.js";
 import { choose } from "./load.js";
 import { Handler } from "./handler.js";
@@ -21,7 +23,6 @@ function load(namespace, name) {
 /** @param {string} kind What the event has beside it depends on its kind. @returns {boolean} */
 function enter(kind, a, b, c, d) {
   try {
-    if (turns.calm && kind === "message") return events.calmMessage(a, b);
     events.enter(kind, a, b, c, d);
   } catch (error) {
     turns.failed(new Handler(kind, "nothing"), error);
@@ -30,8 +31,10 @@ function enter(kind, a, b, c, d) {
 }
 
 export default {
+  prepare,
   load,
   enter,
+  message: events.message,
   leave: turns.leave,
   rejected: turns.rejected,
   evaluated: turns.evaluated,

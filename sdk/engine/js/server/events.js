@@ -9,6 +9,7 @@ import * as timers from "../web/timers.js";
 import { makeRoom } from "./adapters.js";
 import { decode, encode } from "./codec.js";
 import * as connections from "./connection.js";
+import { connectionOf, latest, latestId, undivided } from "./connection.js";
 import { timerOf } from "./context.js";
 import { messageOf, RoomError } from "./errors.js";
 import * as gate from "./gate.js";
@@ -17,6 +18,7 @@ import * as hooks from "./hooks.js";
 import * as http from "./http.js";
 import * as outcalls from "./outcalls.js";
 import * as turns from "./turns.js";
+import { calm } from "./turns.js";
 
 
 /** The most tags of a connection, its id included, and the most characters of one. */
@@ -29,27 +31,35 @@ const POSTPONE_MS = 250;
 let target;
 /** @type {any} */
 let room = null;
-/** The room's `isDirect`. */
-let isDirect = false;
+/** The author's object, if it has its `onMessage` called with the connection first, and always has one. @type {any} */
+let connectionFirst = null;
 
 /** @param {import("./load.js").Target} chosen */
 export function use(chosen) {
   target = chosen;
 }
 
-/** @param {string} id @param {string | Uint8Array} data @returns {boolean} Whether the event is complete. */
-export function calmMessage(id, data) {
-  const connection = connections.connectionOf(id);
-  if (connection === undefined) return true;
-  let result;
+/**
+ * A message begins. It is short, as most of what a room does begins here.
+ * @param {string} id @param {string | ArrayBuffer} data @returns {boolean} Whether the event is complete.
+ */
+export function message(id, data) {
   try {
-    result = deliver(connection, typeof data === "string" ? data : exactBuffer(data));
+    if (!calm) {
+      enter("message", id, data);
+      return false;
+    }
+    const connection = id === latestId ? latest : connectionOf(id);
+    if (connection === undefined) return true;
+    let result;
+    if (undivided && connectionFirst !== null) result = connectionFirst.onMessage(connection, data);
+    else result = deliver(connection, data);
+    if (result !== undefined && turns.isThenable(result)) turns.runs(new Handler("message", "nothing"), result);
+    return calm;
   } catch (error) {
     turns.failed(new Handler("message", "nothing"), error);
     return false;
   }
-  if (result !== undefined && turns.isThenable(result)) turns.runs(new Handler("message", "nothing"), result);
-  return turns.calm;
 }
 
 /** @param {connections.Connection} connection @param {string | ArrayBuffer} data */
@@ -59,15 +69,9 @@ function deliver(connection, data) {
     connection.send(autoResponse.response);
     return undefined;
   }
-  const result = isDirect ? room.it.onMessage(connection, data) : room.message(connection, data);
+  const result = room.message(connection, data);
   if (connections.listening) connections.dispatch(connection, "message", { data });
   return result;
-}
-
-/** @param {Uint8Array} bytes @returns {ArrayBuffer} */
-function exactBuffer(bytes) {
-  const { buffer } = bytes;
-  return buffer.byteLength === bytes.byteLength ? /** @type {ArrayBuffer} */ (buffer) : bytes.slice().buffer;
 }
 
 /** An event begins. @param {string} kind */
@@ -91,7 +95,7 @@ export function enter(kind, a, b, c, d) {
 function startRoom() {
   const { value, promises } = gate.during(() => makeRoom(target));
   room = value;
-  isDirect = room.isDirect;
+  connectionFirst = room.isDirect ? room.it : null;
   // What the constructor blocks the room for comes before onStart.
   return promises.length > 0 ? Promise.all(promises).then(() => room.start()) : room.start();
 }
@@ -149,6 +153,12 @@ class ConnectionContext {
   }
 }
 
+/** What a connection brings with it, and the host's record of a request. @returns {unknown[]} */
+export function samples() {
+  const record = { method: "", uri: "", headers: [], body: new Uint8Array(0) };
+  return [record, new ConnectionContext(record)];
+}
+
 /** @param {connections.Connection} connection @param {unknown} given @returns {string[]} */
 function checkedTags(connection, given) {
   if (given === undefined || given === null) return [];
@@ -204,9 +214,8 @@ const EVENTS = {
   message(id, data) {
     const connection = connections.connectionOf(id);
     if (connection === undefined) return;
-    const bytes = data.length;
-    const message = typeof data === "string" ? data : exactBuffer(data);
-    handle(new Handler("message", "nothing"), () => deliver(connection, message), bytes);
+    const bytes = typeof data === "string" ? data.length : data.byteLength;
+    handle(new Handler("message", "nothing"), () => deliver(connection, data), bytes);
   },
 
   close(record, code, reason, clean) {

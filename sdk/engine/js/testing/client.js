@@ -3,7 +3,7 @@
 // Owns what it does and what it got. Invariant: it sees only what committed turns sent. It does not know the room's class.
 
 import * as tested from "room:tested";
-import { bytesOf, messageOf, responseOf } from "./records.js";
+import { bytesOf, responseOf } from "./records.js";
 
 const MAKE = Symbol("make");
 
@@ -33,7 +33,7 @@ export class TestClient {
   }
 
   received() {
-    return tested.clientReceived(this.#number).map(messageOf);
+    return tested.clientReceived(this.#number);
   }
 
   receivedJson() {

@@ -7,7 +7,7 @@ import * as native from "room:native";
 import { headerList } from "../web/headers.js";
 import { isRequest, requestBody, Request } from "../web/request.js";
 import { isResponse, responseFrom, takeResponse } from "../web/response.js";
-import { exactBuffer, viewBytes } from "../web/webidl.js";
+import { viewBytes } from "../web/webidl.js";
 
 /** @param {any} taken @param {string} what @returns {Uint8Array} */
 function whole(taken, what) {
@@ -43,11 +43,6 @@ export function answerRecord(answer, who) {
 /** @param {any} record */
 export function responseOf(record) {
   return responseFrom(record, "");
-}
-
-/** A message as a client gets it. @param {string | Uint8Array} message */
-export function messageOf(message) {
-  return typeof message === "string" ? message : exactBuffer(message);
 }
 
 /** The bytes of a view or a buffer. @param {any} value @param {string} what @returns {Uint8Array} */
