@@ -16,7 +16,7 @@ pub(crate) mod test;
 mod types;
 
 use crate::cargo::{Inputs, disk_time};
-use crate::manifest::PartyScript;
+use crate::manifest::{Manifest, PartyScript};
 use crate::print;
 use crate::project::Project;
 use anyhow::Context as _;
@@ -25,8 +25,8 @@ use freeze::BundledScript;
 pub(crate) use freeze::ScriptForm;
 use npm::NpmTools;
 pub(crate) use page::PageScripts;
-use room_runtime::CronSetting;
 use room_runtime::id::ModuleHash;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,8 @@ pub(crate) struct RoomScript {
     export: String,
     /// The folder for what is built.
     own: PathBuf,
-    /// What the module begins with: the schedules of the project's crons, which the host does not tell a room.
+    /// What the module begins with: the project's parties and the schedules of its crons, which the host does not tell a
+    /// room.
     prelude: String,
 }
 
@@ -56,7 +57,8 @@ impl RoomScript {
             ModuleHash::of(format!("{}\n{}", file.display(), script.export).as_bytes()).to_string();
         let own = project.own("scripts").join(hash);
         let (root, export) = (project.root.clone(), script.export.clone());
-        Self { root, file, export, own, prelude: prelude(&project.manifest.crons) }
+        let prelude = prelude(&project.manifest, script);
+        Self { root, file, export, own, prelude }
     }
 
     /// Bundles it, checks its types, and makes a component of it. Errors go to stderr as they are.
@@ -105,11 +107,15 @@ impl RoomScript {
             Ok(bundle) => bundle,
             Err(errors) => return Ok((Err(errors), BTreeSet::new())),
         };
-        // On the first line, so that the lines keep their numbers.
-        let source = format!("{}{source}", self.prelude);
+        let source = self.with_prelude(&source);
         let script = BundledScript { source, export: self.export.clone(), positions };
         let made = freeze::make(script, form).await?;
         Ok((made.map_err(|error| format!("error: {error}\n")), files))
+    }
+
+    /// Puts what the module begins with before its first line, so that the lines keep their numbers.
+    fn with_prelude(&self, source: &str) -> String {
+        format!("{}{source}", self.prelude)
     }
 
     /// Returns the inputs of its build that are known before.
@@ -131,14 +137,25 @@ impl RoomScript {
     }
 }
 
-/// Returns the statement that the library of rooms reads the schedules from, or an empty text if no cron is set.
-fn prelude(crons: &[CronSetting]) -> String {
-    if crons.is_empty() {
-        return String::new();
+/// Returns the statements from which the library of rooms learns of the parties, with the exports of this script that
+/// they are, and of the schedules.
+fn prelude(manifest: &Manifest, own: &PartyScript) -> String {
+    let parties = manifest.parties.iter().map(|party| {
+        let here =
+            party.script.as_ref().filter(|script| script.file.get_ref() == own.file.get_ref());
+        json!([party.name.as_str(), here.map(|script| &script.export)])
+    });
+    let mut text = told("room.parties", &parties.collect());
+    if !manifest.crons.is_empty() {
+        let crons = manifest.crons.iter();
+        let schedules = crons.map(|cron| (cron.name.clone(), cron.schedule.clone().into()));
+        text.push_str(&told("room.crons", &Value::Object(schedules.collect())));
     }
-    let schedules = crons.iter().map(|cron| (cron.name.clone(), cron.schedule.clone().into()));
-    let schedules: serde_json::Map<String, serde_json::Value> = schedules.collect();
-    format!("globalThis[Symbol.for(\"room.crons\")]={};", serde_json::Value::from(schedules))
+    text
+}
+
+fn told(name: &str, value: &Value) -> String {
+    format!("globalThis[Symbol.for(\"{name}\")]={value};")
 }
 
 /// Prints errors, and returns them as plain text.

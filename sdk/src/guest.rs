@@ -435,6 +435,10 @@ impl Host for Wasm {
         Ok(streams::end(id)?)
     }
 
+    fn abort(id: &str) -> Result<(), StreamError> {
+        Ok(streams::abort(id)?)
+    }
+
     fn open_streams() -> Vec<String> {
         streams::open()
     }

@@ -143,6 +143,7 @@ pub trait Host {
     fn begin(id: &str, head: Response) -> Result<(), StreamError>;
     fn write(id: &str, piece: &[u8]) -> Result<(), StreamError>;
     fn end(id: &str) -> Result<(), StreamError>;
+    fn abort(id: &str) -> Result<(), StreamError>;
     fn open_streams() -> Vec<String>;
 
     fn party() -> String;

@@ -65,6 +65,14 @@ impl ResponseStream {
     pub fn end(&self) -> Result {
         Ok(Current::end(&self.id)?)
     }
+
+    /// Breaks the response off, after what was written to it: the client learns that it is not complete.
+    ///
+    /// # Errors
+    /// As [`end`](Self::end).
+    pub fn abort(&self) -> Result {
+        Ok(Current::abort(&self.id)?)
+    }
 }
 
 /// A server-sent event, as `EventSource` reads it.

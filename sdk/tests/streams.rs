@@ -59,6 +59,7 @@ impl Room for Tape {
                 ensure!(data != "fails", "asked to fail");
             }
             Some(("end", id)) => ctx.stream(id).end()?,
+            Some(("abort", id)) => ctx.stream(id).abort()?,
             Some(("answer", answer)) => {
                 let id: Option<String> = ctx.storage().get("waits")?;
                 ctx.respond(id.unwrap_or_default(), Response::text(answer))?;
@@ -129,6 +130,19 @@ fn a_stream_grows_with_later_turns_and_ends() {
     client.send_text(format!("write {}", response.id()));
     assert!(room.take_errors()[0].contains("no open response has this id"));
     assert_eq!(ends(&room), "[]");
+}
+
+#[test]
+fn a_stream_that_its_room_gives_up_is_broken_off_and_the_room_is_not_told() {
+    let room = room();
+    let response = room.begin(Request::get("/events"));
+    let client = room.connect("a");
+    client.send_text(format!("abort {}", response.id()));
+    assert_eq!(response.take_events(), [event("message", "first")]);
+    assert!(response.is_broken_off() && !response.is_complete());
+    assert_eq!((ends(&room).as_str(), room.stream_ids().len()), ("[]", 0));
+    client.send_text(format!("abort {}", response.id()));
+    assert!(room.take_errors()[0].contains("no open response has this id"));
 }
 
 #[test]

@@ -128,6 +128,25 @@ async fn later_turns_write_events_and_end_the_response() {
 }
 
 #[tokio::test]
+async fn a_response_that_its_room_gives_up_breaks_off_after_what_was_written() {
+    let node = Setup::memory().start().await;
+    let mut reader = Reader::open(&node, "/stream?first=half").await;
+    assert_eq!(reader.up_to("half").await, "half");
+    let write = json!({ "stream": { "write": ["", " and more"] } });
+    let reply = node.post("lobby", &json!([write, { "stream": { "abort": "" } }])).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reader.up_to("more").await, " and more");
+    assert!(reader.breaks_off().await);
+    // The room knows, so it is not told.
+    assert_eq!((open_ids(&node).await, ends_heard(&node).await), (Vec::new(), 0));
+    let early = ask(&node, "/later").await;
+    is_open(&node).await;
+    let reply = node.post("lobby", &json!([{ "stream": { "abort": "" } }])).await;
+    assert!(reply.text().contains("has not begun"), "{}", reply.text());
+    drop(early);
+}
+
+#[tokio::test]
 async fn an_event_source_connects_again_with_the_last_id() {
     let node = Setup::disk().start().await;
     let mut reader = Reader::open(&node, "/events").await;

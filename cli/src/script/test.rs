@@ -202,7 +202,7 @@ async fn settings(
             Ok(Bundle { source, positions, .. }) => {
                 bundles.push((
                     party.to_string(),
-                    source,
+                    script.with_prelude(&source),
                     script.export.clone(),
                     positions.encode(),
                 ));

@@ -25,7 +25,7 @@ fn imported() -> Project {
     assert!(made.status.success(), "{rows}");
     for row in [
         "[parties.desk] script = \"src/server.ts\" export = \"Desk\"; the code runs as it is",
-        "[parties.room-list] script = \"src/server.ts\" export = \"RoomList\"; the code runs as it is",
+        "[parties.room-list] script = \"src/server.ts\" export = \"Listing\"; the code runs as it is",
         "desk: hibernate       [parties.desk] hibernate = true",
         "[assets] single_page = true",
         "[crons.cron-1] schedule = \"0 3 * * *\"",

@@ -27,7 +27,7 @@ use jobs::TurnJobs;
 pub use jobs::{CarriedJobs, TimerPlan};
 pub use outcalls::OutcallPlan;
 use responses::TurnResponses;
-pub use responses::{OpenResponses, OwnRequest, ResponsePhase, ResponseRest};
+pub use responses::{OpenResponses, OwnRequest, ResponseFinish, ResponsePhase, ResponseRest};
 pub use savepoint::NoSavepoint;
 use savepoint::Savepoints;
 pub use view::{EmptyView, ReadError, View};

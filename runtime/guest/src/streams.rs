@@ -6,7 +6,7 @@ use crate::bindings::room::runtime::{streams, types};
 use crate::host::{Call, HostState, limit, narrow};
 use room_core::event::{BodyDelivery, BodyFault, BodyPiece, StreamEnd};
 use room_core::limits::Limits;
-use room_core::turn::{Refusal, ResponseRest, Turn};
+use room_core::turn::{Refusal, ResponseFinish, ResponseRest, Turn};
 use streams::StreamError;
 use wasmtime::component::{ComponentType, Lower};
 
@@ -114,7 +114,11 @@ impl streams::Host for HostState {
     }
 
     fn end(&mut self, id: String) -> Call<(), StreamError> {
-        self.responding(|turn| turn.end_response(&id))
+        self.responding(|turn| turn.end_response(&id, ResponseFinish::Complete))
+    }
+
+    fn abort(&mut self, id: String) -> Call<(), StreamError> {
+        self.responding(|turn| turn.end_response(&id, ResponseFinish::BrokenOff))
     }
 
     fn open(&mut self) -> wasmtime::Result<Vec<String>> {

@@ -318,7 +318,7 @@ fn whatever_a_handler_throws_is_named_in_the_log_and_breaks_its_turn_alone() {
 }
 
 #[test]
-fn a_stream_that_fails_after_its_head_ends_and_its_error_is_in_the_log() {
+fn a_stream_that_fails_after_its_head_breaks_off_and_its_error_is_in_the_log() {
     let room = room(
         "onRequest() {
             let at = 0;
@@ -337,7 +337,7 @@ fn a_stream_that_fails_after_its_head_ends_and_its_error_is_in_the_log() {
     assert_eq!((answer.status(), answer.take_text()), (Some(200), "first ".to_owned()));
     assert!(!answer.is_complete());
     room.advance(Duration::from_millis(60));
-    assert!(answer.is_complete());
+    assert!(answer.is_broken_off());
     let logged = |text: &str| room.logs().iter().any(|line| line.message.contains(text));
     assert!(logged("the stream of a response failed: Error: the source dried up"));
 }

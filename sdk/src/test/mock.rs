@@ -10,7 +10,7 @@ use std::ops::Bound;
 
 use super::fetches;
 use super::limits;
-use super::streams::id;
+use super::streams::{ClientEnd, id};
 use super::turn::{Output, Undo};
 use super::world::{Keys, LogLine, Pending, Phase, World};
 use crate::connection::Close;
@@ -330,7 +330,11 @@ impl Host for Mock {
     }
 
     fn end(id: &str) -> Result<(), StreamError> {
-        world(|world| world.end_stream(id))
+        world(|world| world.end_stream(id, ClientEnd::Complete))
+    }
+
+    fn abort(id: &str) -> Result<(), StreamError> {
+        world(|world| world.end_stream(id, ClientEnd::BrokenOff))
     }
 
     fn open_streams() -> Vec<String> {

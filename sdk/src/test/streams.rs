@@ -163,8 +163,8 @@ impl Streams {
                     client.body.extend(bytes);
                 }
             }
-            StreamOutput::End { number } => {
-                self.client(number).end.get_or_insert(ClientEnd::Complete);
+            StreamOutput::End { number, end } => {
+                self.client(number).end.get_or_insert(end);
             }
         }
     }
@@ -175,7 +175,7 @@ impl Streams {
 pub(super) enum StreamOutput {
     Respond { number: u64, response: Response },
     Write { number: u64, bytes: Vec<u8> },
-    End { number: u64 },
+    End { number: u64, end: ClientEnd },
 }
 
 impl OpenResponse {
@@ -237,7 +237,7 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn end_stream(&mut self, id: &str) -> Result<(), StreamError> {
+    pub(super) fn end_stream(&mut self, id: &str, end: ClientEnd) -> Result<(), StreamError> {
         let (number, open) = self.open_response(id)?;
         if !open.begun {
             let why = format!("the response to request {id} has not begun, so it cannot end");
@@ -245,7 +245,7 @@ impl World {
         }
         self.count_sent(0)?;
         self.set_stream(number, None);
-        self.put_out(StreamOutput::End { number });
+        self.put_out(StreamOutput::End { number, end });
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! Invariant: effects are in the order in which the guest caused them, and do not depend on how they are
 //! carried out. It does not know the rules by which the turn accepted them.
 
-use super::responses::{ResponsePhase, ResponseRest};
+use super::responses::{ResponseFinish, ResponsePhase, ResponseRest};
 use crate::connection::Connection;
 use crate::encoding;
 use crate::event::{CloseFrame, Message, Response};
@@ -62,6 +62,8 @@ pub enum Output {
     End {
         /// The request.
         to: RequestId,
+        /// What its client learns.
+        finish: ResponseFinish,
     },
 }
 

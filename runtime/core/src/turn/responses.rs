@@ -33,6 +33,15 @@ pub enum ResponseRest {
     Writes,
 }
 
+/// What the client of a response learns at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResponseFinish {
+    /// It is complete.
+    Complete,
+    /// It is not: the room gave it up.
+    BrokenOff,
+}
+
 /// The request that the running `on_request` handles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnRequest {
@@ -155,7 +164,7 @@ impl Turn {
     ///
     /// # Errors
     /// [`Refusal::NotFound`]; [`Refusal::Invalid`] if it has not begun; [`Refusal::UsedUp`].
-    pub fn end_response(&mut self, id: &str) -> Result<(), Refusal> {
+    pub fn end_response(&mut self, id: &str, finish: ResponseFinish) -> Result<(), Refusal> {
         let to = self.open_response(id)?;
         if self.phase(to) == Some(ResponsePhase::Waiting) {
             let why = format!("the response to request {to} has not begun, so it cannot end");
@@ -163,7 +172,7 @@ impl Turn {
         }
         self.count_output()?;
         self.effects.responses.insert(to, None);
-        self.effects.outputs.push(Output::End { to });
+        self.effects.outputs.push(Output::End { to, finish });
         Ok(())
     }
 
@@ -214,7 +223,10 @@ mod tests {
         assert!(turn.is_deferred());
         // What is written waits for the beginning.
         assert_eq!(turn.write_response("1-3", Bytes::from_static(b"one")), Ok(()));
-        assert!(matches!(turn.end_response("1-3"), Err(Refusal::Invalid(_))));
+        assert!(matches!(
+            turn.end_response("1-3", ResponseFinish::BrokenOff),
+            Err(Refusal::Invalid(_))
+        ));
         assert!(matches!(
             turn.respond("1-3", head(99), ResponseRest::Writes),
             Err(Refusal::Invalid(_))
@@ -229,7 +241,7 @@ mod tests {
             Err(Refusal::TooLarge(4))
         );
         assert_eq!(turn.open_responses(), [id(3)]);
-        assert_eq!(turn.end_response("1-3"), Ok(()));
+        assert_eq!(turn.end_response("1-3", ResponseFinish::Complete), Ok(()));
         assert_eq!(turn.write_response("1-3", Bytes::new()), Err(Refusal::NotFound));
         assert!(turn.open_responses().is_empty() && turn.is_deferred());
         let effects = turn.finish().unwrap();
@@ -262,7 +274,7 @@ mod tests {
         let mark = turn.savepoint().unwrap();
         turn.defer().unwrap();
         turn.write_response("1-5", Bytes::new()).unwrap();
-        turn.end_response("1-5").unwrap();
+        turn.end_response("1-5", ResponseFinish::Complete).unwrap();
         turn.roll_back(mark).unwrap();
         assert!(!turn.is_deferred());
         assert_eq!(turn.open_responses(), [id(5)]);

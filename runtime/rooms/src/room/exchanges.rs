@@ -14,7 +14,9 @@ use hashbrown::HashMap;
 use room_core::event::{BodyDelivery, CloseFrame, Message, StreamEnd};
 use room_core::id::{RequestId, SequenceNumber};
 use room_core::limits::ms;
-use room_core::turn::{Effects, OpenResponses, Output, OwnRequest, ResponsePhase, ResponseRest};
+use room_core::turn::{
+    Effects, OpenResponses, Output, OwnRequest, ResponseFinish, ResponsePhase, ResponseRest,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -192,8 +194,11 @@ impl Exchanges {
                     drop(route.mailbox.push(StreamGone { id: to, end: StreamEnd::Slow }));
                 }
             }
-            Output::End { to } => {
-                if let Some(route) = self.routes.remove(&to) {
+            Output::End { to, finish } => {
+                // A route that is dropped as it is leaves its client with a part of the response.
+                if let Some(route) = self.routes.remove(&to)
+                    && finish == ResponseFinish::Complete
+                {
                     route.outbox.close(CloseFrame::new(COMPLETE, ""));
                 }
             }

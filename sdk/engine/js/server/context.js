@@ -12,37 +12,67 @@ import { call, Party, RoomId, rooms } from "./outcalls.js";
 import { Storage, timeOf } from "./storage.js";
 import { block } from "./gate.js";
 
-/** The classes of the module that can be parties, by the names of their exports. @type {string[]} */
-let bindings = [];
+/** The parties of the project's manifest, each with the export of this module that it is, or null. @typedef {[string, string | null][]} Parties */
+
+/** What the builder of a script says about the project's parties. */
+const PARTIES = Symbol.for("room.parties");
+
+/** The classes of the module that can be parties: the name of each export, and its party. @type {Map<string, string>} */
+let bindings = new Map();
 /** @type {Record<string, any> | null} */
 let environment = null;
 
 /** Names the exported classes, which `env` has as parties. @param {string[]} names */
 export function bind(names) {
-  bindings = names;
+  bindings = new Map(names.map((name) => [name, partyOf(name)]));
   environment = null;
+}
+
+/** @returns {Parties} */
+function projectParties() {
+  return /** @type {any} */ (globalThis)[PARTIES] ?? [];
+}
+
+/** The party that a class is: the one of its name, or the first that the manifest has for it. @param {string} name */
+function partyOf(name) {
+  const own = kebab(name);
+  const listed = projectParties().filter(([, known]) => known === name);
+  return listed.length === 0 || listed.some(([party]) => party === own) ? own : listed[0][0];
 }
 
 /** The name of the exported class that is a party, or the party's name if no export has it. @param {string} party */
 export function classOf(party) {
-  return bindings.find((name) => kebab(name) === party) ?? party;
+  for (const [name, own] of bindings) if (own === party) return name;
+  return party;
 }
 
 /** The variables of the project, and its exported classes as parties. */
 export function currentEnv() {
   if (environment === null) {
     const variables = native.vars();
-    const named = Object.fromEntries(bindings.map((name) => [name, new Party(name)]));
+    const named = Object.fromEntries([...bindings].map(([name, party]) => [name, new Party(party)]));
     environment = Object.assign(named, variables);
-    for (const name of bindings) alias(environment, name);
+    for (const name of bindings.keys()) alias(environment, loud(kebab(name)), named[name]);
+    for (const [party] of projectParties()) {
+      for (const name of [loud(party), capital(party)]) alias(environment, name, new Party(party));
+    }
   }
   return environment;
 }
 
-/** Adds the other usual spelling of a binding: that of ChatRoom is CHAT_ROOM. @param {Record<string, any>} all @param {string} name */
-function alias(all, name) {
-  const loud = kebab(name).toUpperCase().replaceAll("-", "_");
-  if (!(loud in all)) Object.defineProperty(all, loud, { value: all[name], configurable: true });
+/** Adds a further name of a party, unless something has this name. @param {Record<string, any>} all @param {string} name @param {Party} party */
+function alias(all, name, party) {
+  if (!(name in all)) Object.defineProperty(all, name, { value: party, configurable: true });
+}
+
+/** The party chat-room as CHAT_ROOM. @param {string} party */
+function loud(party) {
+  return party.toUpperCase().replaceAll("-", "_");
+}
+
+/** The party chat-room as ChatRoom. @param {string} party */
+function capital(party) {
+  return party.replace(/(?:^|-)(.)/g, (_, letter) => letter.toUpperCase());
 }
 
 /** The environment before anything runs: it is read when it is used. */

@@ -228,7 +228,7 @@ class Pump {
     streams.delete(this.#id);
     this.#reader.cancel(error).catch(() => {});
     try {
-      native.end(this.#id);
+      native.abort(this.#id);
     } catch {
       // The response is over.
     }

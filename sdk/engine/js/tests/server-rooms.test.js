@@ -2,6 +2,7 @@
 
 import { equal, rejects, test, throws } from "room:test";
 import { makeRoom } from "room:server/adapters.js";
+import { bind, classOf, currentEnv } from "room:server/context.js";
 import { DurableObject, env, WorkerEntrypoint } from "room:server/cloudflare.js";
 import { Connection, outgoing } from "room:server/connection.js";
 import { messageOf, describe, cutToBytes } from "room:server/errors.js";
@@ -115,6 +116,23 @@ test("stubs of other rooms", async () => {
   equal(methodOf(new Uint8Array([0xfe, ...bytes('["add",[1]]')])), { method: "add", args: [1] });
   equal(methodOf(bytes("[1]")), undefined);
   throws(() => methodOf(new Uint8Array([0xfe, ...bytes("[1]")])), "the call of a method is invalid");
+});
+
+test("env has the exported classes, and the manifest's parties in the spellings of bindings", () => {
+  const told = Symbol.for("room.parties");
+  globalThis[told] = [["rooms", "Chat"], ["room-list", "RoomList"], ["elsewhere", null], ["main", "default"]];
+  bind(["Chat", "RoomList", "Unlisted"]);
+  try {
+    const all = currentEnv();
+    equal(Object.keys(all).slice(0, 3), ["Chat", "RoomList", "Unlisted"]);
+    const names = ["Chat", "CHAT", "ROOMS", "Rooms", "RoomList", "ROOM_LIST", "Unlisted", "ELSEWHERE", "Elsewhere", "MAIN"];
+    const parties = ["rooms", "rooms", "rooms", "rooms", "room-list", "room-list", "unlisted", "elsewhere", "elsewhere", "main"];
+    equal(names.map((name) => all[name]?.party), parties);
+    equal([classOf("rooms"), classOf("room-list"), classOf("main")], ["Chat", "RoomList", "main"]);
+  } finally {
+    delete globalThis[told];
+    bind([]);
+  }
 });
 
 test("what is not there says so", () => {

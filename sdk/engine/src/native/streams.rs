@@ -18,6 +18,7 @@ natives! {
     "begin" => begin,
     "write" => write,
     "end" => end,
+    "abort" => abort,
     "openStreams" => open_streams,
 }
 
@@ -67,6 +68,11 @@ fn write(ctx: Ctx<'_>, id: Text, piece: Bytes) -> Result<()> {
 fn end(ctx: Ctx<'_>, id: Text) -> Result<()> {
     in_room(&ctx)?;
     told(&ctx, Current::end(&id.0))
+}
+
+fn abort(ctx: Ctx<'_>, id: Text) -> Result<()> {
+    in_room(&ctx)?;
+    told(&ctx, Current::abort(&id.0))
 }
 
 fn open_streams(ctx: Ctx<'_>) -> Result<Vec<String>> {

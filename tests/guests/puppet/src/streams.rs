@@ -22,6 +22,8 @@ pub(crate) enum StreamStep {
     Event(String, String, String),
     /// Ends it.
     End(String),
+    /// Breaks it off.
+    Abort(String),
     /// Answers with a status and a text.
     Respond(String, u16, String),
     /// Begins it, as plain text.
@@ -43,6 +45,7 @@ impl StreamStep {
                 find(ctx, id).event(&ServerEvent::text(data).named(&name))
             }
             Self::End(id) => find(ctx, id).end(),
+            Self::Abort(id) => find(ctx, id).abort(),
             Self::Respond(id, status, text) => {
                 let id = find(ctx, id);
                 ctx.respond(id.id(), Response::text(text).with_status(status))

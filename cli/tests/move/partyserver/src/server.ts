@@ -3,7 +3,7 @@ import { type Connection, type ConnectionContext, getServerByName, routePartykit
 
 interface Env {
   Desk: DurableObjectNamespace<Desk>;
-  ROOM_LIST: DurableObjectNamespace<RoomList>;
+  ROOM_LIST: DurableObjectNamespace<Listing>;
   TITLE: string;
   TOKEN: string;
 }
@@ -25,7 +25,7 @@ export class Desk extends Server<Env> {
   }
 }
 
-export class RoomList extends Server<Env> {
+export class Listing extends Server<Env> {
   async visit(room: string) {
     const visits = ((await this.ctx.storage.get<number>(room)) ?? 0) + 1;
     await this.ctx.storage.put(room, visits);
