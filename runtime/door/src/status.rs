@@ -304,6 +304,7 @@ mod tests {
             .collect();
         expect![[r#"
             400 4400 the room name is empty 
+            400 4400 _since is invalid: an id is … 
             404 4404 not found 
             404 4404 party x not found 
             404 4404 no project has this host 
