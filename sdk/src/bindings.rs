@@ -1482,6 +1482,360 @@ pub mod room {
                 }
             }
         }
+        /// What the room has sent to all of its connections, or to those with a tag, as far as its party remembers it (`history` of
+        /// the party in room.toml). A module may do without this interface.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod history {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Message = super::super::super::room::runtime::types::Message;
+            /// A message that was sent.
+            #[derive(Clone)]
+            pub struct Sent {
+                /// Its id. Clients with the subprotocol `room.ids` know it, too.
+                pub id: _rt::String,
+                /// When it was sent, in milliseconds since 1970-01-01T00:00:00Z.
+                pub at: u64,
+                /// The tag that it was sent to; none if it was sent to all.
+                pub tag: ::core::option::Option<_rt::String>,
+                /// The message.
+                pub message: Message,
+            }
+            impl ::core::fmt::Debug for Sent {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Sent")
+                        .field("id", &self.id)
+                        .field("at", &self.at)
+                        .field("tag", &self.tag)
+                        .field("message", &self.message)
+                        .finish()
+                }
+            }
+            /// Which messages are read: of those between the two ids the newest, in the order in which they were sent.
+            #[derive(Clone)]
+            pub struct Query {
+                /// The largest number of messages.
+                pub limit: ::core::option::Option<u32>,
+                /// Only those before the message with this id.
+                pub before: ::core::option::Option<_rt::String>,
+                /// Only those after the message with this id.
+                pub after: ::core::option::Option<_rt::String>,
+            }
+            impl ::core::fmt::Debug for Query {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Query")
+                        .field("limit", &self.limit)
+                        .field("before", &self.before)
+                        .field("after", &self.after)
+                        .finish()
+                }
+            }
+            /// A part of what was sent.
+            #[derive(Clone)]
+            pub struct Page {
+                pub messages: _rt::Vec<Sent>,
+                /// True if there are older ones that the query asks for: `list_page_bytes_max` bounds a page, too.
+                pub more: bool,
+            }
+            impl ::core::fmt::Debug for Page {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Page")
+                        .field("messages", &self.messages)
+                        .field("more", &self.more)
+                        .finish()
+                }
+            }
+            /// Why nothing is read.
+            #[derive(Clone)]
+            pub enum HistoryError {
+                /// The party has no `history` in room.toml.
+                NotKept,
+                /// The room has forgotten messages after the id `after`.
+                Forgotten,
+                /// A text is no id; the text says why.
+                Invalid(_rt::String),
+            }
+            impl ::core::fmt::Debug for HistoryError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        HistoryError::NotKept => {
+                            f.debug_tuple("HistoryError::NotKept").finish()
+                        }
+                        HistoryError::Forgotten => {
+                            f.debug_tuple("HistoryError::Forgotten").finish()
+                        }
+                        HistoryError::Invalid(e) => {
+                            f.debug_tuple("HistoryError::Invalid").field(e).finish()
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Display for HistoryError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for HistoryError {}
+            #[allow(unused_unsafe, clippy::all)]
+            /// Reads what earlier turns have sent. What this turn sends has no id before it commits, and is not there yet.
+            #[allow(async_fn_in_trait)]
+            pub fn read(query: &Query) -> ::core::result::Result<Page, HistoryError> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let Query { limit: limit0, before: before0, after: after0 } = query;
+                    let (result1_0, result1_1) = match limit0 {
+                        Some(e) => (1i32, _rt::as_i32(e)),
+                        None => (0i32, 0i32),
+                    };
+                    let (result3_0, result3_1, result3_2) = match before0 {
+                        Some(e) => {
+                            let vec2 = e;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            (1i32, ptr2.cast_mut(), len2)
+                        }
+                        None => (0i32, ::core::ptr::null_mut(), 0usize),
+                    };
+                    let (result5_0, result5_1, result5_2) = match after0 {
+                        Some(e) => {
+                            let vec4 = e;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            (1i32, ptr4.cast_mut(), len4)
+                        }
+                        None => (0i32, ::core::ptr::null_mut(), 0usize),
+                    };
+                    let ptr6 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/history@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "read"]
+                        fn wit_import7(
+                            _: i32,
+                            _: i32,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import7(
+                        _: i32,
+                        _: i32,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import7(
+                        result1_0,
+                        result1_1,
+                        result3_0,
+                        result3_1,
+                        result3_2,
+                        result5_0,
+                        result5_1,
+                        result5_2,
+                        ptr6,
+                    );
+                    let l8 = i32::from(*ptr6.add(0).cast::<u8>());
+                    let result34 = match l8 {
+                        0 => {
+                            let e = {
+                                let l9 = *ptr6
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l10 = *ptr6
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base27 = l9;
+                                let len27 = l10;
+                                let mut result27 = _rt::Vec::with_capacity(len27);
+                                for i in 0..len27 {
+                                    let base = base27
+                                        .add(i * (8 + 8 * ::core::mem::size_of::<*const u8>()));
+                                    let e27 = {
+                                        let l11 = *base.add(0).cast::<*mut u8>();
+                                        let l12 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len13 = l12;
+                                        let bytes13 = _rt::Vec::from_raw_parts(
+                                            l11.cast(),
+                                            len13,
+                                            len13,
+                                        );
+                                        let l14 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<i64>();
+                                        let l15 = i32::from(
+                                            *base
+                                                .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<u8>(),
+                                        );
+                                        let l19 = i32::from(
+                                            *base
+                                                .add(8 + 5 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<u8>(),
+                                        );
+                                        use super::super::super::room::runtime::types::Message as V26;
+                                        let v26 = match l19 {
+                                            0 => {
+                                                let e26 = {
+                                                    let l20 = *base
+                                                        .add(8 + 6 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<*mut u8>();
+                                                    let l21 = *base
+                                                        .add(8 + 7 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<usize>();
+                                                    let len22 = l21;
+                                                    let bytes22 = _rt::Vec::from_raw_parts(
+                                                        l20.cast(),
+                                                        len22,
+                                                        len22,
+                                                    );
+                                                    _rt::string_lift(bytes22)
+                                                };
+                                                V26::Text(e26)
+                                            }
+                                            n => {
+                                                debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                                let e26 = {
+                                                    let l23 = *base
+                                                        .add(8 + 6 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<*mut u8>();
+                                                    let l24 = *base
+                                                        .add(8 + 7 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<usize>();
+                                                    let len25 = l24;
+                                                    <_ as From<
+                                                        _rt::Vec<_>,
+                                                    >>::from(_rt::Vec::from_raw_parts(l23.cast(), len25, len25))
+                                                };
+                                                V26::Binary(e26)
+                                            }
+                                        };
+                                        Sent {
+                                            id: _rt::string_lift(bytes13),
+                                            at: l14 as u64,
+                                            tag: match l15 {
+                                                0 => None,
+                                                1 => {
+                                                    let e = {
+                                                        let l16 = *base
+                                                            .add(8 + 3 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<*mut u8>();
+                                                        let l17 = *base
+                                                            .add(8 + 4 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<usize>();
+                                                        let len18 = l17;
+                                                        let bytes18 = _rt::Vec::from_raw_parts(
+                                                            l16.cast(),
+                                                            len18,
+                                                            len18,
+                                                        );
+                                                        _rt::string_lift(bytes18)
+                                                    };
+                                                    Some(e)
+                                                }
+                                                _ => _rt::invalid_enum_discriminant(),
+                                            },
+                                            message: v26,
+                                        }
+                                    };
+                                    result27.push(e27);
+                                }
+                                _rt::cabi_dealloc(
+                                    base27,
+                                    len27 * (8 + 8 * ::core::mem::size_of::<*const u8>()),
+                                    8,
+                                );
+                                let l28 = i32::from(
+                                    *ptr6
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                Page {
+                                    messages: result27,
+                                    more: _rt::bool_lift(l28 as u8),
+                                }
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l29 = i32::from(
+                                    *ptr6.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let v33 = match l29 {
+                                    0 => HistoryError::NotKept,
+                                    1 => HistoryError::Forgotten,
+                                    n => {
+                                        debug_assert_eq!(n, 2, "invalid enum discriminant");
+                                        let e33 = {
+                                            let l30 = *ptr6
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l31 = *ptr6
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len32 = l31;
+                                            let bytes32 = _rt::Vec::from_raw_parts(
+                                                l30.cast(),
+                                                len32,
+                                                len32,
+                                            );
+                                            _rt::string_lift(bytes32)
+                                        };
+                                        HistoryError::Invalid(e33)
+                                    }
+                                };
+                                v33
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result34
+                }
+            }
+        }
         /// The room's clients.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod connections {
@@ -10453,9 +10807,9 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 5379] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 5623] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x86)\x01A\x02\x01A6\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xfa*\x01A\x02\x01A8\x01\
 B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\0\x01\
 \x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uris\x07h\
 eaders\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x05\
@@ -10483,111 +10837,117 @@ room\x01\x1a\x01p\x0e\x01@\0\0\x1b\x04\0\x07pending\x01\x1c\x01ks\x01j\x01\x16\x
 \x01\x02ids\0\x7f\x04\0\x06cancel\x01\x20\x03\0\x1broom:runtime/outcalls@0.1.0\x05\
 \x05\x01B\x03\x01p}\x01@\x02\x04names\x05value\0\x01\0\x04\0\x0aadd-header\x01\x01\
 \x03\0\x19room:runtime/answer@0.1.0\x05\x06\x01B\x03\x01p}\x01@\0\0\0\x04\0\x04r\
-ead\x01\x01\x03\0\x1droom:runtime/attachment@0.1.0\x05\x07\x02\x03\0\0\x0aconnec\
-tion\x02\x03\0\0\x0bclose-frame\x01B\x1e\x02\x03\x02\x01\x01\x04\0\x07message\x03\
-\0\0\x02\x03\x02\x01\x08\x04\0\x0aconnection\x03\0\x02\x02\x03\x02\x01\x09\x04\0\
-\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\x06\x01q\x05\x09\
-not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01y\0\x0etoo-many-\
-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-error\x03\0\x08\x01k\
-s\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\x01@\x01\x03tag\
-\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03get\x01\x10\
-\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x01\x12\x01@\x03\
-\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\x13\x01@\x02\
-\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02ids\x05state\
-\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connections@0.1.0\x05\
-\x0a\x01B+\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x05\x0binvalid-key\x01\
-y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinvalid-range\x01s\
-\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\x04\x04\x04\
-\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-after\x07\x03\
-end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\0\x0clist-options\x03\0\x09\
-\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04page\x03\0\x0c\x01j\x01\x07\
-\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\x01p\x04\x01p\x07\x01j\x01\
-\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-many\x01\x13\x01j\0\x01\x03\
-\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01\x07entries\
-\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03key\x04\0\x17\
-\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\x04\0\x0bd\
-elete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\x04\0\x04l\
-ist\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\x01@\0\0\x1e\
-\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1aroom:runti\
-me/storage@0.1.0\x05\x0b\x01B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\
-\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\x01@\0\0\
-y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.0\x05\x0c\x01B\x14\x02\x03\
-\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\0\x09too-of\
-ten\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05\
-every\x04\x03tags\x04data\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\
-\x01@\x04\x02atw\x05every\x04\x03tags\x04data\x05\0\x08\x04\0\x08schedule\x01\x09\
-\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04li\
-st\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04tick\x01\x0f\
-\x03\0\x19room:runtime/timers@0.1.0\x05\x0d\x02\x03\0\0\x08response\x01B\x1b\x02\
-\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\
-\0\x02\x01q\x04\x09not-found\0\0\x09too-large\x01y\0\x08too-many\x01\x01\0\x07in\
-valid\x01s\0\x04\0\x0cstream-error\x03\0\x04\x01r\x02\x02ids\x0cbody-follows\x7f\
-\x04\0\x08incoming\x03\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07request\x01\x09\x01j\
-\x01s\x01\x05\x01@\0\0\x0a\x04\0\x05defer\x01\x0b\x01j\0\x01\x05\x01@\x02\x02ids\
-\x08response\x03\0\x0c\x04\0\x07respond\x01\x0d\x01@\x02\x02ids\x04head\x03\0\x0c\
-\x04\0\x05begin\x01\x0e\x01p}\x01@\x02\x02ids\x05piece\x0f\0\x0c\x04\0\x05write\x01\
-\x10\x01@\x01\x02ids\0\x0c\x04\0\x03end\x01\x11\x01ps\x01@\0\0\x12\x04\0\x04open\
-\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x0f\x01B\x11\x02\x03\x02\x01\x04\
-\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x01@\0\0\
-s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\x01\0\x04\0\x05flush\x01\x05\
-\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\x01@\x01\x09savepoint\
-y\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08response\x03\
-\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x10\x01B\x06\
-\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01o\
-\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\x05w\
-rite\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x11\x01B\x11\x02\x03\x02\x01\x03\
-\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x01m\x03\
-\x06follow\x06manual\x05error\x04\0\x09redirects\x03\0\x04\x01r\x02\x03keys\x02m\
-sw\x04\0\x07caching\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07timeout\x08\x09redirect\
-s\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messages\x04\
-\0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07options\x0b\
-\0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\x12\x01B\
-\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\x13\x01\
-B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:runtime/ex\
-piry@0.1.0\x05\x14\x02\x03\0\x08\x05timer\x01B\x07\x02\x03\x02\x01\x15\x04\0\x05\
-timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\x01\
-@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1froom:runtime/timer-events@0.1.0\x05\x16\
-\x02\x03\0\x02\x07failure\x02\x03\0\x02\x05chunk\x02\x03\0\x02\x0croom-address\x01\
-B\x15\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\0\x02\x03\x02\x01\x17\x04\0\x07\
-failure\x03\0\x02\x02\x03\x02\x01\x18\x04\0\x05chunk\x03\0\x04\x02\x03\x02\x01\x19\
-\x04\0\x0croom-address\x03\0\x06\x01j\x01\x01\x01\x03\x01j\0\x01s\x01@\x03\x02id\
-s\x03tags\x06answer\x08\0\x09\x04\0\x0bon-response\x01\x0a\x01@\x01\x05chunk\x05\
-\0\x09\x04\0\x08on-chunk\x01\x0b\x01p}\x01j\x01\x0c\x01s\x01@\x03\x06caller\x07\x02\
-ids\x04data\x0c\0\x0d\x04\0\x07on-call\x01\x0e\x01j\x01\x0c\x01\x03\x01@\x03\x02\
-ids\x03tags\x06answer\x0f\0\x09\x04\0\x09on-answer\x01\x10\x04\0!room:runtime/ou\
-tcall-events@0.1.0\x05\x1a\x01B\x0c\x01m\x03\x09too-large\x07stalled\x07aborted\x04\
-\0\x0abody-error\x03\0\0\x01p}\x01q\x03\x04more\x01\x02\0\x04last\x01\x02\0\x06f\
-ailed\x01\x01\0\x04\0\x0abody-piece\x03\0\x03\x01m\x05\x04left\x04slow\x04idle\x04\
-late\x06failed\x04\0\x0astream-end\x03\0\x05\x01j\0\x01s\x01@\x02\x02ids\x05piec\
-e\x04\0\x07\x04\0\x07on-body\x01\x08\x01@\x02\x02ids\x06reason\x06\0\x07\x04\0\x0f\
-on-stream-close\x01\x09\x04\0\x20room:runtime/stream-events@0.1.0\x05\x1b\x01B\x03\
-\x01j\0\x01s\x01@\x02\x04names\x02atw\0\0\x04\0\x07on-cron\x01\x01\x04\0\x1eroom\
-:runtime/cron-events@0.1.0\x05\x1c\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07request\
-\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x09\x04\
-\0\x0bclose-frame\x03\0\x04\x01r\x02\x05partys\x04rooms\x04\0\x0bdestination\x03\
-\0\x06\x01q\x04\x05enter\x01\x07\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x07u\
-nknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\
-\x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\x09\x01s\x01@\x01\x07re\
-quest\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\x18room:runtime/fetch@0.1.0\x05\
-\x1d\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x03\x04\
-\0\x07request\x03\0\x02\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x04\x02\x03\x02\
-\x01\x08\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\x09\x04\0\x0bclose-frame\x03\
-\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01\
-s\x01@\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\
-\x0aconnection\x07\x07request\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0a\
-connections\x07message\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnect\
-ion\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aco\
-nnection\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\
-\x07request\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\
-\x19room:runtime/events@0.1.0\x05\x1e\x01B\x0e\x02\x03\x02\x01\x03\x04\0\x07requ\
-est\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x09\x04\
-\0\x0bclose-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06\
-refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05\
-lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\
-\0\x11on-before-connect\x01\x0b\x04\0\x11on-before-request\x01\x0b\x04\0\x17room\
-:runtime/door@0.1.0\x05\x1f\x04\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\
-\0\x06module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
-0.262.0\x10wit-bindgen-rust\x060.63.0";
+ead\x01\x01\x03\0\x1droom:runtime/attachment@0.1.0\x05\x07\x01B\x10\x02\x03\x02\x01\
+\x01\x04\0\x07message\x03\0\0\x01ks\x01r\x04\x02ids\x02atw\x03tag\x02\x07message\
+\x01\x04\0\x04sent\x03\0\x03\x01ky\x01r\x03\x05limit\x05\x06before\x02\x05after\x02\
+\x04\0\x05query\x03\0\x06\x01p\x04\x01r\x02\x08messages\x08\x04more\x7f\x04\0\x04\
+page\x03\0\x09\x01q\x03\x08not-kept\0\0\x09forgotten\0\0\x07invalid\x01s\0\x04\0\
+\x0dhistory-error\x03\0\x0b\x01j\x01\x0a\x01\x0c\x01@\x01\x05query\x07\0\x0d\x04\
+\0\x04read\x01\x0e\x03\0\x1aroom:runtime/history@0.1.0\x05\x08\x02\x03\0\0\x0aco\
+nnection\x02\x03\0\0\x0bclose-frame\x01B\x1e\x02\x03\x02\x01\x01\x04\0\x07messag\
+e\x03\0\0\x02\x03\x02\x01\x09\x04\0\x0aconnection\x03\0\x02\x02\x03\x02\x01\x0a\x04\
+\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\x06\x01q\x05\
+\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01y\0\x0etoo-m\
+any-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-error\x03\0\x08\x01\
+ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\x01@\x01\x03ta\
+g\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03get\x01\
+\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x01\x12\x01\
+@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\x13\x01\
+@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02ids\x05\
+state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connections@0.1\
+.0\x05\x0b\x01B+\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x05\x0binvalid-\
+key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinvalid-ran\
+ge\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\x04\
+\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-afte\
+r\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\0\x0clist-options\
+\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04page\x03\0\x0c\x01\
+j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\x01p\x04\x01p\x07\
+\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-many\x01\x13\x01j\0\
+\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01\x07\
+entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03key\
+\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\x04\
+\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\x04\
+\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\x01\
+@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1ar\
+oom:runtime/storage@0.1.0\x05\x0c\x01B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\
+\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\
+\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.0\x05\x0d\x01B\
+\x14\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\
+\0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02\
+ids\x02atw\x05every\x04\x03tags\x04data\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01\
+j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03tags\x04data\x05\0\x08\x04\0\x08s\
+chedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\
+\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04\
+tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x0e\x02\x03\0\0\x08response\x01\
+B\x1b\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08re\
+sponse\x03\0\x02\x01q\x04\x09not-found\0\0\x09too-large\x01y\0\x08too-many\x01\x01\
+\0\x07invalid\x01s\0\x04\0\x0cstream-error\x03\0\x04\x01r\x02\x02ids\x0cbody-fol\
+lows\x7f\x04\0\x08incoming\x03\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07request\x01\x09\
+\x01j\x01s\x01\x05\x01@\0\0\x0a\x04\0\x05defer\x01\x0b\x01j\0\x01\x05\x01@\x02\x02\
+ids\x08response\x03\0\x0c\x04\0\x07respond\x01\x0d\x01@\x02\x02ids\x04head\x03\0\
+\x0c\x04\0\x05begin\x01\x0e\x01p}\x01@\x02\x02ids\x05piece\x0f\0\x0c\x04\0\x05wr\
+ite\x01\x10\x01@\x01\x02ids\0\x0c\x04\0\x03end\x01\x11\x01ps\x01@\0\0\x12\x04\0\x04\
+open\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x10\x01B\x11\x02\x03\x02\x01\
+\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08response\x03\0\x02\x01@\
+\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\x01\0\x04\0\x05flush\x01\
+\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\x01@\x01\x09savep\
+ointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08respo\
+nse\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x11\x01\
+B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
+\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\
+\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x12\x01B\x11\x02\x03\x02\x01\
+\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08response\x03\0\x02\x01\
+m\x03\x06follow\x06manual\x05error\x04\0\x09redirects\x03\0\x04\x01r\x02\x03keys\
+\x02msw\x04\0\x07caching\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07timeout\x08\x09red\
+irects\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messag\
+es\x04\0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07op\
+tions\x0b\0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\
+\x13\x01B\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\
+\x14\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:ru\
+ntime/expiry@0.1.0\x05\x15\x02\x03\0\x09\x05timer\x01B\x07\x02\x03\x02\x01\x16\x04\
+\0\x05timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\0\x02\x04\0\x08on-timer\x01\
+\x03\x01@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1froom:runtime/timer-events@0.\
+1.0\x05\x17\x02\x03\0\x02\x07failure\x02\x03\0\x02\x05chunk\x02\x03\0\x02\x0croo\
+m-address\x01B\x15\x02\x03\x02\x01\x0f\x04\0\x08response\x03\0\0\x02\x03\x02\x01\
+\x18\x04\0\x07failure\x03\0\x02\x02\x03\x02\x01\x19\x04\0\x05chunk\x03\0\x04\x02\
+\x03\x02\x01\x1a\x04\0\x0croom-address\x03\0\x06\x01j\x01\x01\x01\x03\x01j\0\x01\
+s\x01@\x03\x02ids\x03tags\x06answer\x08\0\x09\x04\0\x0bon-response\x01\x0a\x01@\x01\
+\x05chunk\x05\0\x09\x04\0\x08on-chunk\x01\x0b\x01p}\x01j\x01\x0c\x01s\x01@\x03\x06\
+caller\x07\x02ids\x04data\x0c\0\x0d\x04\0\x07on-call\x01\x0e\x01j\x01\x0c\x01\x03\
+\x01@\x03\x02ids\x03tags\x06answer\x0f\0\x09\x04\0\x09on-answer\x01\x10\x04\0!ro\
+om:runtime/outcall-events@0.1.0\x05\x1b\x01B\x0c\x01m\x03\x09too-large\x07stalle\
+d\x07aborted\x04\0\x0abody-error\x03\0\0\x01p}\x01q\x03\x04more\x01\x02\0\x04las\
+t\x01\x02\0\x06failed\x01\x01\0\x04\0\x0abody-piece\x03\0\x03\x01m\x05\x04left\x04\
+slow\x04idle\x04late\x06failed\x04\0\x0astream-end\x03\0\x05\x01j\0\x01s\x01@\x02\
+\x02ids\x05piece\x04\0\x07\x04\0\x07on-body\x01\x08\x01@\x02\x02ids\x06reason\x06\
+\0\x07\x04\0\x0fon-stream-close\x01\x09\x04\0\x20room:runtime/stream-events@0.1.\
+0\x05\x1c\x01B\x03\x01j\0\x01s\x01@\x02\x04names\x02atw\0\0\x04\0\x07on-cron\x01\
+\x01\x04\0\x1eroom:runtime/cron-events@0.1.0\x05\x1d\x01B\x11\x02\x03\x02\x01\x03\
+\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08response\x03\0\x02\x02\x03\
+\x02\x01\x0a\x04\0\x0bclose-frame\x03\0\x04\x01r\x02\x05partys\x04rooms\x04\0\x0b\
+destination\x03\0\x06\x01q\x04\x05enter\x01\x07\0\x07respond\x01\x03\0\x06refuse\
+\x01\x05\0\x07unknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\x01k\x03\x01j\x01\x0a\
+\x01s\x01@\x01\x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\x09\x01s\x01\
+@\x01\x07request\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\x18room:runtime/fetc\
+h@0.1.0\x05\x1e\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\
+\x01\x03\x04\0\x07request\x03\0\x02\x02\x03\x02\x01\x0f\x04\0\x08response\x03\0\x04\
+\x02\x03\x02\x01\x09\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\x0a\x04\0\x0b\
+close-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01\
+j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\0\x04tags\x01\
+\x0e\x01@\x02\x0aconnection\x07\x07request\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\
+\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\
+\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01\
+@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01\
+s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\
+\x0b\x04\0\x19room:runtime/events@0.1.0\x05\x1f\x01B\x0e\x02\x03\x02\x01\x03\x04\
+\0\x07request\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08response\x03\0\x02\x02\x03\x02\
+\x01\x0a\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\x07respond\
+\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05partys\x04\
+rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\x05lobb\
+y\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11on-before-request\x01\x0b\
+\x04\0\x17room:runtime/door@0.1.0\x05\x20\x04\0\x19room:runtime/module@0.1.0\x04\
+\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwi\
+t-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }
@@ -10600,9 +10960,9 @@ pub use __export_module_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3692] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xcf\x1b\x01A\x02\x01\
-A\x20\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3936] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc3\x1d\x01A\x02\x01\
+A\"\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
@@ -10629,19 +10989,25 @@ fetch-room\x01\x1a\x01p\x0e\x01@\0\0\x1b\x04\0\x07pending\x01\x1c\x01ks\x01j\x01
 \x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x20\x03\0\x1broom:runtime/outcalls@0.\
 1.0\x05\x05\x01B\x03\x01p}\x01@\x02\x04names\x05value\0\x01\0\x04\0\x0aadd-heade\
 r\x01\x01\x03\0\x19room:runtime/answer@0.1.0\x05\x06\x01B\x03\x01p}\x01@\0\0\0\x04\
-\0\x04read\x01\x01\x03\0\x1droom:runtime/attachment@0.1.0\x05\x07\x02\x03\0\0\x0a\
-connection\x02\x03\0\0\x0bclose-frame\x01B\x1e\x02\x03\x02\x01\x01\x04\0\x07mess\
-age\x03\0\0\x02\x03\x02\x01\x08\x04\0\x0aconnection\x03\0\x02\x02\x03\x02\x01\x09\
-\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\x06\x01\
-q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01y\0\x0e\
-too-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-error\x03\0\
-\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\x01@\x01\
-\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03g\
-et\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x01\
+\0\x04read\x01\x01\x03\0\x1droom:runtime/attachment@0.1.0\x05\x07\x01B\x10\x02\x03\
+\x02\x01\x01\x04\0\x07message\x03\0\0\x01ks\x01r\x04\x02ids\x02atw\x03tag\x02\x07\
+message\x01\x04\0\x04sent\x03\0\x03\x01ky\x01r\x03\x05limit\x05\x06before\x02\x05\
+after\x02\x04\0\x05query\x03\0\x06\x01p\x04\x01r\x02\x08messages\x08\x04more\x7f\
+\x04\0\x04page\x03\0\x09\x01q\x03\x08not-kept\0\0\x09forgotten\0\0\x07invalid\x01\
+s\0\x04\0\x0dhistory-error\x03\0\x0b\x01j\x01\x0a\x01\x0c\x01@\x01\x05query\x07\0\
+\x0d\x04\0\x04read\x01\x0e\x03\0\x1aroom:runtime/history@0.1.0\x05\x08\x02\x03\0\
+\0\x0aconnection\x02\x03\0\0\x0bclose-frame\x01B\x1e\x02\x03\x02\x01\x01\x04\0\x07\
+message\x03\0\0\x02\x03\x02\x01\x09\x04\0\x0aconnection\x03\0\x02\x02\x03\x02\x01\
+\x0a\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\x06\
+\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01y\0\
+\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-error\x03\
+\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\x01@\
+\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03\
+get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x01\
 \x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\
 \x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02\
 ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connecti\
-ons@0.1.0\x05\x0a\x01B+\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x05\x0bi\
+ons@0.1.0\x05\x0b\x01B+\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x05\x0bi\
 nvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinva\
 lid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\
 \x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-\
@@ -10655,17 +11021,17 @@ key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x
 \x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\
 \x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\
 \x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1a\
-room:runtime/storage@0.1.0\x05\x0b\x01B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\
+room:runtime/storage@0.1.0\x05\x0c\x01B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\
 \x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\
-\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.0\x05\x0c\x01B\
+\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.0\x05\x0d\x01B\
 \x14\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\
 \0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02\
 ids\x02atw\x05every\x04\x03tags\x04data\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01\
 j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03tags\x04data\x05\0\x08\x04\0\x08s\
 chedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\
 \x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04\
-tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x0d\x02\x03\0\0\x08response\x01\
-B\x1b\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08re\
+tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x0e\x02\x03\0\0\x08response\x01\
+B\x1b\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08re\
 sponse\x03\0\x02\x01q\x04\x09not-found\0\0\x09too-large\x01y\0\x08too-many\x01\x01\
 \0\x07invalid\x01s\0\x04\0\x0cstream-error\x03\0\x04\x01r\x02\x02ids\x0cbody-fol\
 lows\x7f\x04\0\x08incoming\x03\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07request\x01\x09\
@@ -10673,22 +11039,22 @@ lows\x7f\x04\0\x08incoming\x03\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07request\x01\
 ids\x08response\x03\0\x0c\x04\0\x07respond\x01\x0d\x01@\x02\x02ids\x04head\x03\0\
 \x0c\x04\0\x05begin\x01\x0e\x01p}\x01@\x02\x02ids\x05piece\x0f\0\x0c\x04\0\x05wr\
 ite\x01\x10\x01@\x01\x02ids\0\x0c\x04\0\x03end\x01\x11\x01ps\x01@\0\0\x12\x04\0\x04\
-open\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x0f\x01B\x11\x02\x03\x02\x01\
-\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x01@\
+open\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x10\x01B\x11\x02\x03\x02\x01\
+\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08response\x03\0\x02\x01@\
 \0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\x01\0\x04\0\x05flush\x01\
 \x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\x01@\x01\x09savep\
 ointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08respo\
-nse\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x10\x01\
+nse\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x11\x01\
 B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
 \x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\
-\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x11\x01B\x11\x02\x03\x02\x01\
-\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x01\
+\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x12\x01B\x11\x02\x03\x02\x01\
+\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08response\x03\0\x02\x01\
 m\x03\x06follow\x06manual\x05error\x04\0\x09redirects\x03\0\x04\x01r\x02\x03keys\
 \x02msw\x04\0\x07caching\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07timeout\x08\x09red\
 irects\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messag\
 es\x04\0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07op\
 tions\x0b\0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\
-\x12\x04\09room:runtime/module-with-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\
+\x13\x04\09room:runtime/module-with-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\
 \0&module-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocess\
 ed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
 #[inline(never)]

@@ -127,6 +127,25 @@ async fn a_server_that_restarts_tells_its_clients_of_the_gap() {
 }
 
 #[tokio::test]
+async fn a_room_reads_what_its_earlier_turns_have_sent() {
+    let node = setup().start().await;
+    let mut a = node.connect("lobby?_pk=a").await;
+    for text in ["1", "2", "3"] {
+        a.tell(json!([{"broadcast": text}, {"say": "for a"}])).await;
+        assert_eq!((a.text().await, a.text().await), (text.to_owned(), "for a".to_owned()));
+    }
+    a.tell(json!([{"broadcast": "4"}, {"history": 2}, {"put": ["k", 1]}, "flush", {"history": 9}]))
+        .await;
+    assert_eq!(a.text().await, "4");
+    assert_eq!(a.text().await, "2,3 more: true");
+    assert_eq!(a.text().await, "1,2,3,4 more: false");
+    let plain = Setup::memory().start().await;
+    let mut b = plain.connect("lobby?_pk=b").await;
+    b.tell(json!([{"say": "never"}, {"history": 2}])).await;
+    assert_eq!(b.echo("the turn failed").await, "the turn failed");
+}
+
+#[tokio::test]
 async fn a_query_that_cannot_be_read_is_refused_by_name() {
     let node = setup().start().await;
     for (query, problem) in [

@@ -103,7 +103,7 @@ limits! {
     connections_max: "connections" = 20_000, "Open TCP connections of this node", "further connections wait in the kernel's backlog";
     connections_per_address_max: "connections" = 10_000, "Open connections of one client's address, or of one IPv6 network of 64 bits; behind a trusted proxy, requests and sockets of one client", "429; beyond an eighth more, connections are closed without an answer";
     half_open_max: "connections" = 4_096, "Connections that have not sent the head of their first request", "the one that has been silent longest is closed";
-    room_connections_max: "connections" = 5_000, "Open connections of one room", "accepted and closed with 1013";
+    room_connections_max: "connections" = 5_000, "Open connections of one room, with those whose clients are away", "accepted and closed with 1013";
     replacements_max: "replacements" = 10, "Connections with one id that replace each other within `replacement_window_ms`", "the newer one is accepted and closed with 1013, and the log names the id";
     replacement_window_ms: "ms" = 60_000, "Time within which replacements of one id are counted together", "the count starts again";
     outbox_bytes_max: "bytes" = 36 * MIB, "Bytes queued for one connection, and for one stream", "that connection is closed with 1013, and that stream is cut; its room never waits";

@@ -6,9 +6,6 @@
 use super::SequenceNumber;
 use std::str::FromStr;
 
-/// Digits of the largest `u64`.
-const DIGITS_MAX: usize = 20;
-
 /// The reason why a text is not an id of an output. Display is a sentence for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CursorError {
@@ -36,7 +33,7 @@ fn number(text: &str) -> Result<u64, CursorError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(CursorError::Shape);
     }
-    if text.len() > DIGITS_MAX || (text.len() > 1 && text.starts_with('0')) {
+    if text.len() > 1 && text.starts_with('0') {
         return Err(CursorError::Number);
     }
     text.parse().map_err(|_| CursorError::Number)

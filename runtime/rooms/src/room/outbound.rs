@@ -10,9 +10,12 @@ use room_core::config::{HistoryAccess, Retention};
 use room_core::connection::Connection;
 use room_core::event::Message;
 use room_core::id::{SequenceNumber, Serial};
-use room_core::turn::{Output, is_meant_for};
+use room_core::lock::lock;
+use room_core::turn::{
+    History, HistoryPage, HistoryQuery, HistoryRefusal, Output, SentMessage, is_meant_for,
+};
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 /// A message that a room has sent, with its id.
 #[derive(Debug)]
@@ -48,6 +51,9 @@ pub(super) struct OutboundLog {
     retention: Retention,
     permit: BytePermit,
 }
+
+/// The log of a running room, which its turns read, too.
+pub(super) struct SharedLog(Mutex<OutboundLog>);
 
 /// A room's log as an operator sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,27 +254,66 @@ impl OutboundLog {
         })
     }
 
+    /// Returns what a turn asks for. What earlier turns committed is there before clients may see it.
+    fn page(&self, query: &HistoryQuery, bytes_max: usize) -> Result<HistoryPage, HistoryRefusal> {
+        if self.retention.history != HistoryAccess::Everyone {
+            return Err(HistoryRefusal::NotKept);
+        }
+        let first = match query.after {
+            Some(after) => self.place_before(after).map_err(|_| HistoryRefusal::Forgotten)?,
+            None => 0,
+        };
+        let end = match query.before {
+            Some(before) => self.entries.partition_point(|entry| entry.number < before),
+            None => self.entries.len(),
+        };
+        let mut page = HistoryPage::default();
+        let (limit, mut bytes) = (query.limit.unwrap_or(u32::MAX), 0);
+        for entry in self.entries.range(first.min(end)..end).rev() {
+            let LogAudience::Many { tag, .. } = &entry.audience else { continue };
+            bytes += entry.bytes();
+            let is_full = bytes > bytes_max && !page.messages.is_empty();
+            if is_full || page.messages.len() as u64 >= u64::from(limit) {
+                page.more = true;
+                break;
+            }
+            let (tag, message) = (tag.clone(), entry.message.clone());
+            let (number, at_ms) = (entry.number, entry.at_ms);
+            page.messages.push(SentMessage { number, at_ms, tag, message });
+        }
+        page.messages.reverse();
+        Ok(page)
+    }
+
     /// Returns what an operator sees.
     pub(super) fn summary(&self, suspended: usize) -> LogSummary {
         let (newest, floor) = (self.position(), self.floor);
         LogSummary { newest, floor, entries: self.entries.len(), bytes: self.bytes, suspended }
     }
 
-    /// Returns the place after the entry with this id.
+    /// Returns the place after the entry with this id, which clients may see.
     fn place_after(&self, cursor: SequenceNumber) -> Result<usize, Gap> {
+        self.place_before(cursor).and_then(|first| match first > self.released {
+            true => Err(Gap::UnknownId),
+            false => Ok(first),
+        })
+    }
+
+    /// Returns the place of the first entry that the one with this id is before.
+    fn place_before(&self, cursor: SequenceNumber) -> Result<usize, Gap> {
         if cursor <= self.floor {
             return if cursor == self.floor { Ok(0) } else { Err(Gap::TooOld) };
         }
         let at = self.entries.partition_point(|entry| entry.number < cursor);
         match self.entries.get(at) {
-            Some(entry) if entry.number == cursor && at < self.released => Ok(at + 1),
+            Some(entry) if entry.number == cursor => Ok(at + 1),
             _ => Err(Gap::UnknownId),
         }
     }
 
     /// Forgets the oldest entries that are too many, too old or too large together. Entries that no client may see yet
     /// stay: the gate bounds them.
-    fn prune(&mut self, now_ms: u64) {
+    pub(super) fn prune(&mut self, now_ms: u64) {
         let Retention { messages_max, bytes_max, keep_ms, .. } = self.retention;
         let before = now_ms.saturating_sub(keep_ms);
         while self.released > 0
@@ -284,6 +329,24 @@ impl OutboundLog {
             self.entries.pop_front();
         }
         self.permit.shrink(self.bytes);
+    }
+}
+
+impl SharedLog {
+    /// Shares a log.
+    pub(super) fn new(log: OutboundLog) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(log)))
+    }
+
+    /// Returns the log. Only the room's own task asks, so nobody waits.
+    pub(super) fn lock(&self) -> MutexGuard<'_, OutboundLog> {
+        lock(&self.0)
+    }
+}
+
+impl History for SharedLog {
+    fn read(&self, query: &HistoryQuery, bytes_max: usize) -> Result<HistoryPage, HistoryRefusal> {
+        self.lock().page(query, bytes_max)
     }
 }
 

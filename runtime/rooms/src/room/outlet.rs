@@ -7,7 +7,7 @@ use super::exchanges::Exchanges;
 use super::figures::RoomFigures;
 use super::gate::OutputGate;
 use super::handle::Admission;
-use super::outbound::OutboundLog;
+use super::outbound::SharedLog;
 use super::responses::RoomAnswer;
 use super::roster::{NumberedOutputs, Roster};
 use super::turns::RoomParts;
@@ -161,7 +161,7 @@ impl Outlet {
         parts: Arc<RoomParts>,
         figures: Arc<RoomFigures>,
         tap: Arc<RoomTap>,
-        log: Option<Box<OutboundLog>>,
+        log: Option<Arc<SharedLog>>,
     ) -> Self {
         let (roster, gate) = (Roster::new(figures, tap, log), OutputGate::default());
         let (exchanges, let_out) = (Exchanges::new(parts.clone()), Vec::new());
@@ -172,9 +172,9 @@ impl Outlet {
     pub(super) fn hold(&mut self, commit: Option<Offset>, said: TurnOutputs, reply: Reply) {
         let TurnOutputs { mut said, asked } = said;
         let horizon = self.roster.horizon();
-        if let Some(log) = &mut self.roster.log {
+        if let Some(log) = &self.roster.log {
             let now_ms = self.parts.clock.wall_ms();
-            said.entries = log.append(said.first, &said.outputs, horizon, now_ms);
+            said.entries = log.lock().append(said.first, &said.outputs, horizon, now_ms);
         }
         let waits = commit.is_some() || self.is_holding();
         let since = waits.then(Instant::now);
@@ -245,8 +245,8 @@ impl Outlet {
             self.roster.opened(admission.serial);
             self.roster.greet(admission.serial, self.parts.clock);
         }
-        if let (Some(newest), Some(log)) = (release.said.entries.last(), &mut self.roster.log) {
-            log.release(newest.number(), self.parts.clock.wall_ms());
+        if let (Some(newest), Some(log)) = (release.said.entries.last(), &self.roster.log) {
+            log.lock().release(newest.number(), self.parts.clock.wall_ms());
         }
         self.roster.say(release.said, release.horizon, &mut self.exchanges);
         self.let_out.extend(release.asked.into_iter().map(LetOut::Asked));

@@ -9,7 +9,7 @@ pub(super) use absence::Return;
 
 use super::exchanges::Exchanges;
 use super::figures::RoomFigures;
-use super::outbound::{LogEntry, OutboundLog};
+use super::outbound::{LogEntry, SharedLog};
 use super::outbox::OutboxSender;
 use super::replacements::Replacements;
 use super::returning::Ticket;
@@ -30,7 +30,7 @@ pub(super) struct Roster {
     leaving: BTreeMap<Serial, Box<Connection>>,
     outboxes: HashMap<Serial, ClientRoute>,
     /// What the room has sent, if its party remembers it.
-    pub(super) log: Option<Box<OutboundLog>>,
+    pub(super) log: Option<Arc<SharedLog>>,
     /// The connections whose clients are away, and when they end.
     absent: BTreeSet<(Instant, Serial)>,
     figures: Arc<RoomFigures>,
@@ -103,7 +103,7 @@ impl Roster {
     pub(super) fn new(
         figures: Arc<RoomFigures>,
         tap: Arc<RoomTap>,
-        log: Option<Box<OutboundLog>>,
+        log: Option<Arc<SharedLog>>,
     ) -> Self {
         let (connections, leaving, outboxes, absent) = Default::default();
         Self { connections, leaving, outboxes, log, absent, figures, tap }

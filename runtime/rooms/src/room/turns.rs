@@ -16,7 +16,7 @@ use super::figures::{FaultRecord, RoomFigures, RoomStage};
 use super::jobs::RoomJobs;
 use super::live::{InstanceHold, LiveInstance};
 use super::mailbox::Mailbox;
-use super::outbound::OutboundLog;
+use super::outbound::{OutboundLog, SharedLog};
 use super::outcalls::RoomOutcalls;
 use super::outlet::{Outlet, Reply, TurnOutputs};
 use super::outside::Outside;
@@ -133,7 +133,8 @@ impl Turns {
         }
         let before = store.sequence().last();
         let log = retention
-            .map(|retention| Box::new(OutboundLog::new(before, retention, &parts.history)));
+            .map(|retention| OutboundLog::new(before, retention, &parts.history))
+            .map(SharedLog::new);
         Ok(Self {
             usage: Usage::new(parts.served, lifetime, &parts.limits),
             jobs,
@@ -460,9 +461,13 @@ impl Turns {
         // The turn's event takes the next number.
         let first = JobId::first_of(self.store.sequence().last().after(1));
         let (responses, unstored) = (self.outlet.exchanges.open(), self.outcalls.unstored());
+        let history = self.outlet.roster.history(self.parts.clock);
         boxed(|| {
             let turn = Turn::new(view, connections, about, limits);
-            turn.with_jobs(jobs, first).with_unstored(unstored).with_responses(responses)
+            turn.with_jobs(jobs, first)
+                .with_unstored(unstored)
+                .with_responses(responses)
+                .with_history(history)
         })
     }
 

@@ -296,3 +296,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_turn_reads_what_earlier_turns_sent_to_all_and_to_tags_before_it_is_durable() {
+    let mut log = log(100);
+    let direct = Output::Send { to: Serial(1), message: Message::text("for one") };
+    let tagged = Output::Broadcast {
+        message: Message::text("2"),
+        tag: Some("red".to_owned()),
+        without: BTreeSet::new(),
+    };
+    log.append(number(1), &[all("1"), tagged, direct, all("4")], None, 5);
+    let read = |log: &OutboundLog, limit, before: Option<u64>, after: Option<u64>| {
+        let query = HistoryQuery { limit, before: before.map(number), after: after.map(number) };
+        let page = log.page(&query, 1 << 20)?;
+        let seqs: Vec<_> = page.messages.iter().map(|sent| sent.number.seq).collect();
+        Ok::<_, HistoryRefusal>((seqs, page.more))
+    };
+    assert_eq!(read(&log, None, None, None), Ok((vec![1, 2, 4], false)));
+    assert_eq!(read(&log, Some(2), None, None), Ok((vec![2, 4], true)));
+    assert_eq!(read(&log, Some(0), None, None), Ok((vec![], true)));
+    assert_eq!(read(&log, None, Some(4), Some(1)), Ok((vec![2], false)));
+    assert_eq!(read(&log, None, Some(1), Some(4)), Ok((vec![], false)));
+    assert_eq!(read(&log, None, Some(99), None), Ok((vec![1, 2, 4], false)));
+    assert_eq!(read(&log, None, None, Some(9)), Err(HistoryRefusal::Forgotten));
+    let page = log.page(&HistoryQuery::default(), 1).unwrap();
+    assert_eq!((page.messages.len(), page.more), (1, true), "one fits in any case");
+    let sent = &log.page(&HistoryQuery::default(), 1 << 20).unwrap().messages[1];
+    assert_eq!((sent.at_ms, sent.tag.as_deref()), (5, Some("red")));
+    log.set_retention(Retention { history: HistoryAccess::Resuming, ..retention(9) }, 5);
+    assert_eq!(read(&log, None, None, None), Err(HistoryRefusal::NotKept));
+}

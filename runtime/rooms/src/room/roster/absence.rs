@@ -4,7 +4,7 @@
 //! comes between or twice. A connection is away at most once and until one time. It does not know who decides that a
 //! client is gone.
 
-use super::super::outbound::{LogEntry, LogSummary, OutboundLog};
+use super::super::outbound::{LogEntry, LogSummary, OutboundLog, SharedLog};
 use super::super::outbox::OutboxSender;
 use super::super::returning::{
     Absence, AbsenceMarks, Arrival, Gap, Greeting, ReturningClient, Ticket, Welcome, may_return,
@@ -18,6 +18,7 @@ use room_core::event::{CloseFrame, Ending};
 use room_core::id::{ConnectionId, ConnectionSecret, SequenceNumber, Serial};
 use room_core::limits::ms;
 use room_core::metrics::GaugeShare;
+use room_core::turn::History;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -39,9 +40,10 @@ impl Roster {
         (parts, now_ms): (&RoomParts, u64),
     ) {
         match (retention, &mut self.log) {
-            (Some(retention), Some(log)) => log.set_retention(retention, now_ms),
+            (Some(retention), Some(log)) => log.lock().set_retention(retention, now_ms),
             (Some(retention), none) => {
-                *none = Some(Box::new(OutboundLog::new(before, retention, &parts.history)));
+                let log = OutboundLog::new(before, retention, &parts.history);
+                *none = Some(SharedLog::new(log));
             }
             (None, log) => *log = None,
         }
@@ -49,6 +51,13 @@ impl Roster {
             let absent: Vec<_> = self.absent.iter().map(|(_, serial)| *serial).collect();
             absent.into_iter().for_each(|serial| self.cut_absence(serial));
         }
+    }
+
+    /// Returns what turns may read of the room's messages; `None` if nothing is remembered.
+    pub(in super::super) fn history(&self, clock: Clock) -> Option<Arc<dyn History>> {
+        let log = self.log.as_ref()?;
+        log.lock().prune(clock.wall_ms());
+        Some(log.clone())
     }
 
     /// Makes the ticket of a new client; `None` if it will neither come back nor be told anything.
@@ -73,11 +82,11 @@ impl Roster {
             return;
         };
         let Some(Greeting { mut gap, rewind }) = ticket.greeting.take() else { return };
-        let at = self.log.as_ref().map(|log| log.position());
+        let at = self.log.as_ref().map(|log| log.lock().position());
         ticket.sent = at.unwrap_or_default();
         let mut before = Vec::new();
-        if let (Some(rewind), Some(log)) = (rewind, &mut self.log) {
-            match log.rewound(rewind, connection, clock.wall_ms()) {
+        if let (Some(rewind), Some(log)) = (rewind, &self.log) {
+            match log.lock().rewound(rewind, connection, clock.wall_ms()) {
                 Ok(entries) => before = entries,
                 Err(missing) => gap = gap.or(Some(missing)),
             }
@@ -152,8 +161,10 @@ impl Roster {
         if ticket.greeting.is_some() || !client.secret.is_some_and(|own| ticket.is_owned_by(own)) {
             return Err(Gap::UnknownConnection);
         }
-        let log = log.as_mut().filter(|log| log.retention().resume_ms > 0);
-        let log = log.ok_or(Gap::UnknownConnection)?;
+        let mut log = log.as_ref().map(|log| log.lock()).ok_or(Gap::UnknownConnection)?;
+        if log.retention().resume_ms == 0 {
+            return Err(Gap::UnknownConnection);
+        }
         let marks = match &ticket.absence {
             Some(absence) => absence.marks,
             None => AbsenceMarks { sent: ticket.sent, position: log.position() },
@@ -170,7 +181,8 @@ impl Roster {
         outbox: OutboxSender,
     ) -> Option<(Serial, u32)> {
         self.end_absence(serial);
-        let (resume_ms, at) = (self.resume_ms(), self.log.as_ref().map(|log| log.position()));
+        let (resume_ms, at) =
+            (self.resume_ms(), self.log.as_ref().map(|log| log.lock().position()));
         let connection = self.connections.get(serial)?.id.clone();
         let line = self.outboxes.get_mut(&serial)?;
         let ticket = line.ticket.as_mut()?;
@@ -205,16 +217,16 @@ impl Roster {
 
     /// Returns how long a client may be away, in milliseconds.
     fn resume_ms(&self) -> u64 {
-        self.log.as_ref().map_or(0, |log| log.retention().resume_ms)
+        self.log.as_ref().map_or(0, |log| log.lock().retention().resume_ms)
     }
 
     fn position(&self) -> SequenceNumber {
-        self.log.as_ref().map(|log| log.position()).unwrap_or_default()
+        self.log.as_ref().map(|log| log.lock().position()).unwrap_or_default()
     }
 
     /// Returns what an operator sees of the log; `None` if the room has none.
     pub(in super::super) fn log_summary(&self) -> Option<LogSummary> {
-        self.log.as_ref().map(|log| log.summary(self.absent.len()))
+        self.log.as_ref().map(|log| log.lock().summary(self.absent.len()))
     }
 
     /// Forgets that a client is away.
