@@ -13,7 +13,7 @@ pub(crate) use read::nearest;
 use crate::mistake::Mistake;
 use room_runtime::{
     AssetSettings, AutoResponse, BodyDelivery, CorsSetting, CronSetting, FetchSettings, Limits,
-    PartyName, Ttl, WebhookSettings, WhenQuiet,
+    PartyName, RetentionSettings, Ttl, WebhookSettings, WhenQuiet,
 };
 use schemars::{JsonSchema, Schema, json_schema};
 use std::collections::BTreeMap;
@@ -78,6 +78,10 @@ pub(crate) struct Party {
     pub(crate) cors: Option<Spanned<CorsSetting>>,
     /// How bodies of requests reach its rooms.
     pub(crate) request_bodies: BodyDelivery,
+    /// How long its rooms remember what they sent.
+    pub(crate) retention: RetentionSettings,
+    /// Where the file says so.
+    pub(crate) retention_at: Range<usize>,
 }
 
 /// The script of a party.
@@ -112,6 +116,8 @@ impl Party {
             ttl: None,
             cors: None,
             request_bodies: BodyDelivery::Whole,
+            retention: RetentionSettings::default(),
+            retention_at: 0..0,
         }
     }
 }
@@ -209,6 +215,37 @@ struct PartyKeys {
     /// How bodies of requests reach its rooms: `"whole"`, with the request, or in `"pieces"`, each with an `on_body`.
     #[schemars(default, with = "BodiesKey", skip_serializing_if = "Option::is_none")]
     request_bodies: Option<BodiesKey>,
+    /// How long a client may be away: a whole number with `s`, `m` or `h`. Its connection stays, and when it comes back in
+    /// time it gets what it missed.
+    #[schemars(
+        default,
+        with = "String",
+        regex(pattern = "^[0-9]+[smhdw]$"),
+        skip_serializing_if = "Option::is_none"
+    )]
+    resume: Option<String>,
+    /// The messages that its rooms remember, for clients that ask for them when they connect.
+    #[schemars(default, with = "HistoryKeys", skip_serializing_if = "Option::is_none")]
+    history: Option<HistoryKeys>,
+}
+
+/// The messages that rooms remember: their number, the time for which each is kept, or both.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+struct HistoryKeys {
+    /// The number of messages.
+    #[schemars(default, with = "u64", range(min = 1), skip_serializing_if = "Option::is_none")]
+    keep: Option<u64>,
+    /// The time for which each is kept: a whole number with `s`, `m`, `h`, `d` or `w`.
+    #[schemars(
+        default,
+        rename = "for",
+        with = "String",
+        regex(pattern = "^[0-9]+[smhdw]$"),
+        skip_serializing_if = "Option::is_none"
+    )]
+    keep_for: Option<String>,
 }
 
 /// How bodies of requests reach rooms.

@@ -42,6 +42,15 @@ fn clients_reconnect_after_a_crash() {
 }
 
 #[test]
+fn clients_that_are_cut_off_come_back_to_their_connection() {
+    let project = Project::copy("tests/conformance/guest", "conformance-returns");
+    let parties = include_str!("../../tests/conformance/guest/room.toml");
+    let more = "[parties.returning]\npath = \".\"\nresume = \"30s\"\nhistory = { keep = 100 }\n";
+    project.write("room.toml", &format!("{parties}\n{more}"));
+    node::run("conformance/returns.mjs", &project, &[]);
+}
+
+#[test]
 fn sockets_stay_when_the_code_is_replaced() {
     check("reload");
 }

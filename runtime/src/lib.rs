@@ -21,10 +21,11 @@ pub use node::{DeployError, Deployed, OpenError};
 pub use room_core::{
     AssetCache, AssetError, AssetSettings, Audience, AutoResponse, BodyDelivery, Config,
     ConfigError, ConnectionId, CorsSetting, CronError, CronSetting, FetchHost, FetchHostError,
-    FetchSettings, LimitRow, Limits, Logs, METRICS, MetricKind, MetricRow, ModuleSource, NameError,
-    Network, NetworkError, NodeId, Origin, OriginError, PartyConfig, PartyName, PeerNode, Preamble,
-    PrefixError, Project, Proxies, RoomId, RoomsPrefix, Space, SpaceError, StorageConfig, Tls, Ttl,
-    TtlError, WebhookError, WebhookSettings, WhenQuiet, node_name,
+    FetchSettings, HistorySetting, LimitRow, Limits, Logs, METRICS, MetricKind, MetricRow,
+    ModuleSource, NameError, Network, NetworkError, NodeId, Origin, OriginError, PartyConfig,
+    PartyName, PeerNode, Preamble, PrefixError, Project, Proxies, RetentionSettings, RoomId,
+    RoomsPrefix, Space, SpaceError, StorageConfig, Tls, Ttl, TtlError, WebhookError,
+    WebhookSettings, WhenQuiet, node_name,
 };
 pub use room_core::{
     assets, clock, config, connection, event, id, limits, lock, schedule, span, ttl, turn, webhooks,

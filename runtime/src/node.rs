@@ -11,7 +11,7 @@ use room_core::clock::Clock;
 use room_core::config::{
     AssetError, Audience, CacheControl, Cors, Cron, CronError, CronSetting, FetchHostError,
     FetchHosts, OldNameError, OriginError, Origins, PartyConfig, PartyRename, PrefixError, Project,
-    RoomsPrefix, StorageConfig, WebhookError,
+    RetentionError, RoomsPrefix, StorageConfig, WebhookError,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{NameError, PartyName, RoomId};
@@ -151,6 +151,14 @@ pub enum DeployError {
          build it with a newer room-sdk, or write `request_bodies = \"whole\"`"
     )]
     NoPieces(PartyName),
+    /// The party's `resume` or `history` is not valid.
+    #[error("party {party}: {error}")]
+    Retention {
+        /// The party.
+        party: PartyName,
+        /// The reason.
+        error: RetentionError,
+    },
     /// The new code did not start in a running room. Every room runs the old code again.
     #[error("the new code does not start in room {room}, the old one is back: {reason}")]
     Start {
@@ -399,8 +407,12 @@ impl Node {
         origins: Origins,
     ) -> Result<Party, DeployError> {
         let engine = self.engine.clone();
-        let PartyConfig { module, vars, when_quiet, auto_response, cors, request_bodies, .. } =
-            config;
+        let PartyConfig { module, vars, when_quiet, auto_response, cors, .. } = config;
+        let (request_bodies, settings) = (config.request_bodies, config.retention);
+        let retention = settings.parse(&self.limits).map_err(|error| {
+            let party = name.clone();
+            DeployError::Retention { party, error }
+        })?;
         let cors = Cors::parse(cors.as_ref(), &self.limits)?;
         if let Some(problem) = auto_response.as_ref().and_then(|own| own.problem(&self.limits)) {
             return Err(DeployError::AutoResponse { party: name.clone(), problem });
@@ -431,6 +443,7 @@ impl Node {
             cors,
             fetch_hosts,
             request_bodies,
+            retention,
             webhooks: WebhookEvents::default(),
         })
     }

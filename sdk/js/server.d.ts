@@ -319,6 +319,25 @@ export interface Chunk {
 }
 
 /** What rooms of both kinds have besides PartyKit's and PartyServer's members. */
+/** A message that the room has sent to all, or to the connections with a tag. */
+export interface Sent {
+  id: string;
+  /** When it was sent, in milliseconds since 1970. */
+  at: number;
+  /** The tag that it was sent to; none if it was sent to all. */
+  tag?: string;
+  message: string | ArrayBuffer;
+}
+
+/** Which messages are read: the newest that fit. */
+export interface HistoryOptions {
+  limit?: number;
+  /** Only those before the message with this id. */
+  before?: string;
+  /** Only those after the message with this id. */
+  after?: string;
+}
+
 export interface RoomExtras {
   /** Schedules `onTimer`; a number is milliseconds since 1970. Returns the timer's id. */
   schedule(when: number | Date | When, tag: string, data?: unknown): string;
@@ -326,6 +345,11 @@ export interface RoomExtras {
   cancelTimer(id: string): boolean;
   /** The earliest first. */
   timers(): Timer[];
+  /**
+   * What earlier turns have sent, the oldest first. The party asks for it: `history = { keep = 100 }` in room.toml. With
+   * `more`, there are older ones. Throws an error with the code `not-kept`, `forgotten` or `invalid`.
+   */
+  readHistory(options?: HistoryOptions): { messages: Sent[]; more: boolean };
   /** Calls `onCall` of another room, and returns what it returns. */
   call<R = unknown>(party: string, room: string, data: unknown, options?: CallOptions): Promise<R>;
   /** The names of a party's rooms that store something. */

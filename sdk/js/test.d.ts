@@ -60,6 +60,8 @@ export interface TestRoomOptions {
   clock?: number | Date;
   /** How many bytes the room may store: `room_bytes_max`. */
   bytesMax?: number;
+  /** How many of its messages the room remembers: `history` of the party in room.toml. */
+  history?: number;
 }
 
 export interface ConnectOptions {

@@ -161,6 +161,32 @@ impl fmt::Display for TimerError {
 
 impl std::error::Error for TimerError {}
 
+/// Why what the room has sent was not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// The party has no `history` in room.toml.
+    NotKept,
+    /// The room has forgotten messages after the id.
+    Forgotten,
+    /// A text is no id; the text here says why.
+    Invalid(String),
+}
+
+impl fmt::Display for HistoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotKept => f.write_str(
+                "the party remembers nothing that it sent: write `history = { keep = 100 }` below it in room.toml",
+            ),
+            Self::Forgotten => f.write_str("the room has forgotten messages after this id"),
+            Self::Invalid(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for HistoryError {}
+
 /// A request to another server or room that was not made. The turn goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutcallError {

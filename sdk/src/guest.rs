@@ -16,19 +16,20 @@ use crate::bindings::exports::room::runtime::{
     batch, cron_events, door, events, expiry, fetch, outcall_events, stream_events, timer_events,
 };
 use crate::bindings::room::runtime::{
-    alarm, answer, attachment, connections, fetch_now, inbox, log, outcalls, room, storage,
-    streams, timers, types,
+    alarm, answer, attachment, connections, fetch_now, history, inbox, log, outcalls, room,
+    storage, streams, timers, types,
 };
 use crate::connection::{Close, Connection};
 use crate::context::Context;
 use crate::cron::Cron;
 use crate::error::{
-    ConnectionError, OutcallError, StorageError, StreamError, TimerError, too_deep,
+    ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError, too_deep,
 };
+use crate::history::SentMessages;
 use crate::hook_fetch::HookFetch;
 use crate::host::{
     ConnectionData, Entry, Host, ListOptions, OutcallRecord, OutcallTarget, Page, RoomAddress,
-    TimerRecord,
+    SentOptions, TimerRecord,
 };
 use crate::http::{Response, Verdict};
 use crate::instance::Live;
@@ -354,6 +355,15 @@ impl Host for Wasm {
 
     fn cancel(id: &str) -> bool {
         timers::cancel(id)
+    }
+
+    fn history(options: &SentOptions) -> Result<SentMessages, HistoryError> {
+        let SentOptions { limit, before, after } = options.clone();
+        let page = history::read(&history::Query { limit, before, after })?;
+        Ok(SentMessages {
+            messages: page.messages.into_iter().map(Into::into).collect(),
+            more: page.more,
+        })
     }
 
     fn timers() -> Vec<TimerRecord> {

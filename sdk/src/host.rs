@@ -9,7 +9,10 @@
 
 use crate::Result as AnyResult;
 use crate::connection::Connection;
-use crate::error::{ConnectionError, OutcallError, StorageError, StreamError, TimerError};
+use crate::error::{
+    ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError,
+};
+use crate::history::SentMessages;
 use crate::hook_fetch::HookFetch;
 use crate::http::{Request, Response, Rest};
 use crate::log::Level;
@@ -94,6 +97,14 @@ pub enum OutcallTarget {
     Request { to: RoomAddress, request: Request },
 }
 
+/// Which of the room's messages are read.
+#[derive(Clone, Debug, Default)]
+pub struct SentOptions {
+    pub limit: Option<u32>,
+    pub before: Option<String>,
+    pub after: Option<String>,
+}
+
 /// The imports of the contract. `sdk/wit` says what each does.
 pub trait Host {
     fn connections(tag: Option<&str>) -> Vec<ConnectionData>;
@@ -105,6 +116,7 @@ pub trait Host {
         tag: Option<&str>,
         without: &[String],
     ) -> Result<(), ConnectionError>;
+    fn history(options: &SentOptions) -> Result<SentMessages, HistoryError>;
     fn close(id: &str, code: u16, reason: &str) -> Result<(), ConnectionError>;
     fn set_state(id: &str, state: &[u8]) -> Result<(), ConnectionError>;
 

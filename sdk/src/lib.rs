@@ -62,6 +62,7 @@ mod error;
 #[cfg(all(target_family = "wasm", not(feature = "test-host")))]
 #[doc(hidden)]
 pub mod guest;
+mod history;
 mod hook_fetch;
 #[doc(hidden)]
 pub mod host;
@@ -87,9 +88,10 @@ pub use connection::{Close, Connection};
 pub use context::{Alarm, Broadcast, Context};
 pub use cron::Cron;
 pub use error::{
-    ConnectionError, Error, OutcallError, Result, StatusError, StorageError, StreamError,
-    TimerError,
+    ConnectionError, Error, HistoryError, OutcallError, Result, StatusError, StorageError,
+    StreamError, TimerError,
 };
+pub use history::{ReadHistory, Sent, SentMessages};
 pub use hook_fetch::HookFetch;
 pub use http::{Lobby, Request, Response, Verdict};
 pub use list::{Entries, List};

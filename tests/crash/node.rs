@@ -6,8 +6,8 @@
 //! so that it never outlives the test that started it. It does not know that a test will kill it.
 
 use room_runtime::{
-    Audience, BodyDelivery, Config, FetchSettings, Limits, PartyConfig, Project, Proxies, Runtime,
-    StorageConfig, WebhookSettings, WhenQuiet,
+    Audience, BodyDelivery, Config, FetchSettings, Limits, PartyConfig, Project, Proxies,
+    RetentionSettings, Runtime, StorageConfig, WebhookSettings, WhenQuiet,
 };
 use serde_json::{Value, json};
 use std::error::Error;
@@ -84,6 +84,7 @@ async fn start(
         ttl: None,
         cors: None,
         request_bodies: BodyDelivery::Whole,
+        retention: RetentionSettings::default(),
     };
     let webhooks = Some(WebhookSettings {
         url: format!("http://{origin}/webhooks"),

@@ -1,6 +1,6 @@
 //! The answers of the front door, before and around rooms.
 
-use room_runtime::{BodyDelivery, PartyConfig, WhenQuiet};
+use room_runtime::{BodyDelivery, PartyConfig, RetentionSettings, WhenQuiet};
 use room_tests::{RawClient, Requests, Setup, TestClient, guest};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -38,6 +38,7 @@ async fn party_names_match_in_every_spelling() {
         ttl: None,
         cors: None,
         request_bodies: BodyDelivery::Whole,
+        retention: RetentionSettings::default(),
     };
     node.deploy_project(vec![party("main"), party("ChatRoom")]).await.unwrap();
     for spelling in ["chat-room", "ChatRoom", "chat_room", "CHAT_ROOM", "chatRoom"] {

@@ -46,6 +46,7 @@ mod projects;
 mod proxies;
 mod reload;
 mod renames;
+mod returns;
 mod security;
 mod server;
 mod sockets;

@@ -2,8 +2,8 @@
 
 use crate::operated::Operated;
 use room_runtime::{
-    Audience, BodyDelivery, Config, METRICS, MetricKind, PartyConfig, Project, Proxies, Runtime,
-    StorageConfig, WhenQuiet,
+    Audience, BodyDelivery, Config, METRICS, MetricKind, PartyConfig, Project, Proxies,
+    RetentionSettings, Runtime, StorageConfig, WhenQuiet,
 };
 use room_tests::{Origin, Requests, Setup, TestClient, guest, response, until, within};
 use serde_json::{Value, json};
@@ -259,6 +259,7 @@ async fn node_on(dir: &Path, audience: Audience) -> Runtime {
         ttl: None,
         cors: None,
         request_bodies: BodyDelivery::Whole,
+        retention: RetentionSettings::default(),
     };
     node.deploy(Project { parties: vec![party], ..Project::default() }).await.unwrap();
     node

@@ -1,6 +1,6 @@
 //! Code is replaced between turns, by code that works and by nothing else.
 
-use room_runtime::{BodyDelivery, DeployError, PartyConfig, WhenQuiet};
+use room_runtime::{BodyDelivery, DeployError, PartyConfig, RetentionSettings, WhenQuiet};
 use room_tests::{Requests, Setup, TestNode, guest, variant};
 use serde_json::json;
 
@@ -69,6 +69,7 @@ async fn a_removed_party_closes_its_sockets() {
         ttl: None,
         cors: None,
         request_bodies: BodyDelivery::Whole,
+        retention: RetentionSettings::default(),
     };
     node.deploy_project(vec![party]).await.unwrap();
     assert_eq!(client.closed().await.0, 1012);

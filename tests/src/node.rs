@@ -5,8 +5,8 @@
 use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
     AssetSettings, Audience, AutoResponse, BodyDelivery, Config, CorsSetting, CronSetting,
-    DeployError, Deployed, FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies, Runtime,
-    StartError, StorageConfig, Tls, Ttl, WebhookSettings, WhenQuiet,
+    DeployError, Deployed, FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies,
+    RetentionSettings, Runtime, StartError, StorageConfig, Tls, Ttl, WebhookSettings, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -25,6 +25,7 @@ pub struct Setup {
     asset_settings: AssetSettings,
     cors: Option<CorsSetting>,
     request_bodies: BodyDelivery,
+    retention: RetentionSettings,
     prefix: Option<String>,
     fetch: FetchSettings,
     crons: Vec<CronSetting>,
@@ -62,6 +63,7 @@ impl Setup {
             asset_settings: AssetSettings::default(),
             cors: None,
             request_bodies: BodyDelivery::Whole,
+            retention: RetentionSettings::default(),
             prefix: None,
             fetch: FetchSettings::default(),
             crons: Vec::new(),
@@ -150,6 +152,13 @@ impl Setup {
     #[must_use]
     pub fn prefix(mut self, prefix: &str) -> Self {
         self.prefix = Some(prefix.to_owned());
+        self
+    }
+
+    /// With rooms that remember what they sent.
+    #[must_use]
+    pub fn remembering(mut self, retention: RetentionSettings) -> Self {
+        self.retention = retention;
         self
     }
 
@@ -331,6 +340,7 @@ impl TestNode {
             ttl: self.setup.ttl,
             cors: self.setup.cors.clone(),
             request_bodies: self.setup.request_bodies,
+            retention: self.setup.retention,
         }
     }
 

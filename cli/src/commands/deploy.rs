@@ -112,6 +112,8 @@ fn release(
             ttl: party.ttl,
             cors: party.cors.as_ref().map(|own| own.get_ref().clone()),
             request_bodies: party.request_bodies,
+            resume: party.retention.resume,
+            history: party.retention.history,
         });
     }
     let defaults = Limits::default();

@@ -52,6 +52,12 @@ fn shown(report: &Value) -> String {
         let queued = counted(&streams["bytes"], "byte");
         line("streams", format!("{} open, {queued} queued", streams["count"]));
     }
+    let log = &report["log"];
+    if log.is_object() {
+        let kept = [counted(&log["messages"], "message"), counted(&log["bytes"], "byte")];
+        let (newest, away) = (text(&log["newest"]), counted(&log["away"], "client"));
+        line("remembers", format!("{}, newest {newest}, {away} away", kept.join(", ")));
+    }
     let count = |name: &str| report["webhooks"][name].as_u64().unwrap_or_default();
     if count("waiting") + count("dead") > 0 {
         line("webhooks", format!("{} wait, {} dead", count("waiting"), count("dead")));
@@ -137,6 +143,9 @@ fn connection(connection: &Value) -> String {
     if connection["closing"] == true {
         told.push_str("  closing");
     }
+    if connection["away"] == true {
+        told.push_str("  away");
+    }
     told
 }
 
@@ -163,6 +172,10 @@ mod tests {
             "memory": {"bytes": 1_310_720, "max": 16_777_216},
             "timers": {"count": 0, "bytes": 0, "next_ms": null}, "ticks_ms": 50,
             "streams": {"count": 3, "bytes": 9}, "webhooks": {"waiting": 2, "dead": 1},
+            "log": {
+                "epoch": "7", "newest": "7-42", "floor": "7-12", "messages": 30, "bytes": 900,
+                "away": 1,
+            },
             "connections": [{
                 "id": "a", "uri": "http://h/party/lobby?_pk=a", "tags": ["red"],
                 "state": {"json": {"x": 1}}, "lag": {"messages": 2, "bytes": 9}, "closing": false,
@@ -175,6 +188,7 @@ mod tests {
               storage      2 keys, 30 bytes
               ticks        every 50 ms
               streams      3 open, 9 bytes queued
+              remembers    30 messages, 900 bytes, newest 7-42, 1 client away
               webhooks     2 wait, 1 dead
               module       0123abcd
               memory       1.2 MiB, of 16.0 MiB that a room may have

@@ -65,6 +65,7 @@ impl Deployment {
                 ttl: party.ttl,
                 cors: party.cors.as_ref().map(|own| own.get_ref().clone()),
                 request_bodies: party.request_bodies,
+                retention: party.retention,
             })
         });
         let origins = project.manifest.origins.clone();
@@ -87,9 +88,10 @@ impl Deployment {
                 ttl,
                 cors,
                 request_bodies,
+                retention,
                 module: _,
             } = party.clone();
-            (name, was, vars, when_quiet, auto_response, ttl, cors, request_bodies)
+            (name, was, vars, when_quiet, auto_response, ttl, cors, (request_bodies, retention))
         };
         self.assets == other.assets
             && self.asset_settings == other.asset_settings

@@ -7,6 +7,7 @@ mod assets;
 mod cors;
 mod crons;
 mod fetch;
+mod retention;
 mod webhooks;
 
 use super::{Manifest, Party, PartyScript, name_problem};
@@ -37,6 +38,8 @@ pub(super) const PARTY: &[&str] = &[
     "ttl",
     "cors",
     "request_bodies",
+    "resume",
+    "history",
 ];
 /// The keys of a party that name its code.
 #[derive(Default)]
@@ -46,6 +49,7 @@ struct CodeKeys {
     export: Option<Spanned<String>>,
 }
 
+pub(super) const HISTORY: &[&str] = &["keep", "for"];
 pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(super) const ASSETS: &[&str] = &["dir", "build", "single_page", "cache"];
 pub(super) const CRON: &[&str] = &["schedule", "zone", "party", "room", "rooms"];
@@ -69,6 +73,8 @@ const FOREIGN: &[(&str, &str)] = &[
     ("was", "it belongs to a party: `[parties.main]`"),
     ("cors", "it belongs to a party: `[parties.main]`"),
     ("request_bodies", "it belongs to a party: `[parties.main]`"),
+    ("resume", "it belongs to a party: `[parties.main]`"),
+    ("history", "it belongs to a party: `[parties.main]`"),
     ("dir", "it belongs to `[assets]`"),
     ("build", "the scripts of pages belong to `[assets]`; those of rooms need no command"),
     ("single_page", "it belongs to `[assets]`"),
@@ -149,6 +155,7 @@ impl ManifestReader<'_> {
         self.auto_responses(&parties, &limits);
         self.old_names(&parties);
         self.cors_counts(&parties, &limits);
+        self.retentions(&parties, &limits);
         let origins = self.origins(std::mem::take(&mut serve.origins), &limits);
         let fetch = self.fetch_hosts(fetched, &limits);
         if parties.is_empty() {
@@ -259,6 +266,14 @@ impl ManifestReader<'_> {
                         self.wrong_type(&place, "\"whole\" or \"pieces\"", value);
                     }
                 },
+                "resume" => {
+                    party.retention.resume = self.kept_time(&format!("{place}.resume"), value);
+                    party.retention_at = value.span();
+                }
+                "history" => {
+                    party.retention.history = self.history(&format!("{place}.history"), value);
+                    party.retention_at = value.span();
+                }
                 _ => self.unknown(key, &format!("[{place}]"), PARTY),
             }
         }

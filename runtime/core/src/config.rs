@@ -13,6 +13,7 @@ mod origin;
 mod prefix;
 mod proxies;
 mod renames;
+mod retention;
 mod space;
 mod webhooks;
 
@@ -26,6 +27,7 @@ pub use origin::{Origin, OriginError};
 pub use prefix::{PrefixError, RoomsPrefix};
 pub use proxies::{Network, NetworkError, Preamble, Proxies};
 pub use renames::{OldNameError, PartyRename};
+pub use retention::{HistoryAccess, HistorySetting, Retention, RetentionError, RetentionSettings};
 pub use space::{PeerNode, Space, SpaceError, node_name};
 pub use webhooks::{WebhookError, WebhookPlan, WebhookSettings};
 
@@ -125,6 +127,8 @@ pub struct PartyConfig {
     pub cors: Option<CorsSetting>,
     /// How bodies of plain requests reach its rooms.
     pub request_bodies: BodyDelivery,
+    /// How long its rooms remember what they sent.
+    pub retention: RetentionSettings,
 }
 
 /// A client's text message and its answer. The server answers it, and the room never receives it.

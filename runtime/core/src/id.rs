@@ -3,9 +3,11 @@
 //! Invariant: a value of these types is well-formed, so nothing past the door checks again.
 //! It does not know what the names lead to.
 
+mod cursor;
 mod request;
 mod secret;
 
+pub use cursor::CursorError;
 pub use request::RequestId;
 pub use secret::ConnectionSecret;
 

@@ -40,10 +40,10 @@ pub mod webhooks;
 pub use crate::metrics::{METRICS, MetricKind, MetricRow};
 pub use config::{
     AssetCache, AssetError, AssetSettings, Audience, AutoResponse, Config, ConfigError,
-    CorsSetting, CronError, CronSetting, FetchHost, FetchHostError, FetchSettings, ModuleSource,
-    Network, NetworkError, Origin, OriginError, PartyConfig, PeerNode, Preamble, PrefixError,
-    Project, Proxies, RoomsPrefix, Space, SpaceError, StorageConfig, Tls, WebhookError,
-    WebhookSettings, WhenQuiet, node_name,
+    CorsSetting, CronError, CronSetting, FetchHost, FetchHostError, FetchSettings, HistorySetting,
+    ModuleSource, Network, NetworkError, Origin, OriginError, PartyConfig, PeerNode, Preamble,
+    PrefixError, Project, Proxies, RetentionSettings, RoomsPrefix, Space, SpaceError,
+    StorageConfig, Tls, WebhookError, WebhookSettings, WhenQuiet, node_name,
 };
 pub use event::BodyDelivery;
 pub use id::{ConnectionId, NameError, NodeId, PartyName, RoomId};

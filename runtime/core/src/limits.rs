@@ -103,11 +103,15 @@ limits! {
     connections_max: "connections" = 20_000, "Open TCP connections of this node", "further connections wait in the kernel's backlog";
     connections_per_address_max: "connections" = 10_000, "Open connections of one client's address, or of one IPv6 network of 64 bits; behind a trusted proxy, requests and sockets of one client", "429; beyond an eighth more, connections are closed without an answer";
     half_open_max: "connections" = 4_096, "Connections that have not sent the head of their first request", "the one that has been silent longest is closed";
-    room_connections_max: "connections" = 5_000, "Open connections of one room", "accepted and closed with 1013";
+    room_connections_max: "connections" = 5_000, "Open connections of one room, with those whose clients are away", "accepted and closed with 1013";
     replacements_max: "replacements" = 10, "Connections with one id that replace each other within `replacement_window_ms`", "the newer one is accepted and closed with 1013, and the log names the id";
     replacement_window_ms: "ms" = 60_000, "Time within which replacements of one id are counted together", "the count starts again";
     outbox_bytes_max: "bytes" = 36 * MIB, "Bytes queued for one connection, and for one stream", "that connection is closed with 1013, and that stream is cut; its room never waits";
     outbox_frames_max: "frames" = 16_384, "Frames queued for one connection, and writes queued for one stream", "that connection is closed with 1013, and that stream is cut; its room never waits";
+    resume_ms_max: "ms" = 600_000, "Time for which a client of a party with `resume` may be away: its connection stays, and so does its room", "the project is refused";
+    history_messages_max: "messages" = 4_096, "Messages to clients that one room of a party with `resume` or `history` remembers, and no more than half of `outbox_frames_max`", "the oldest is forgotten: a client that returns for it is told of the gap";
+    history_bytes_max: "bytes" = 4 * MIB, "Bytes of these messages, and no more than half of `outbox_bytes_max`", "the oldest are forgotten: a client that returns for them is told of the gap";
+    history_node_bytes_max: "bytes" = 256 * MIB, "Bytes of these messages of all rooms of this node, and of the connections of clients that are away, counted in pages of 4 KiB; a holder of less than a page is not counted", "the room that sends forgets its own oldest messages; the connection of a client that leaves ends at once";
     socket_read_bytes: "bytes" = 2 * KIB, "Read buffer of a socket at rest", "a larger frame is read in several steps";
     socket_write_bytes: "bytes" = 16 * KIB, "Bytes a socket gathers before it writes to the network", "the socket writes without waiting for the end of the batch";
     socket_batch_frames_max: "frames" = 256, "Frames a socket reads or writes before it switches to the other direction", "the rest follows in the next batch";
@@ -318,6 +322,7 @@ impl Limits {
             memory_bytes_max: self.memory_bytes_max.min(memory),
             reload_rooms_max: self.reload_rooms_max.min(process.reload_rooms_max),
             door_instances_max: self.door_instances_max.min(process.door_instances_max),
+            history_node_bytes_max: process.history_node_bytes_max,
             forwards_max: process.forwards_max,
             forward_connect_ms_max: process.forward_connect_ms_max,
             forward_answer_ms_max: process.forward_answer_ms_max,

@@ -13,8 +13,8 @@
 mod labels;
 
 pub use labels::{
-    BadPreamble, CacheLookup, CallEnd, Crowd, FetchEnd, LabelValues, Refusal, StatusClass,
-    StreamCut, TurnEnd,
+    BadPreamble, CacheLookup, CallEnd, Crowd, FetchEnd, LabelValues, Refusal, ResumeGap,
+    StatusClass, StreamCut, TurnEnd,
 };
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
@@ -234,6 +234,14 @@ metrics! {
             "Messages that sockets took from their outboxes, and writes that streams took";
         outbox_overflows: Counter = "room_outbox_overflows_total", "connections",
             "Connections and streams that the server closed because the client read too slowly";
+        resumed: Counter = "room_resumed_total", "connections",
+            "Clients that came back to their connection and got what they had missed";
+        resume_gaps: CounterBy<ResumeGap> = "room_resume_gaps_total", "clients",
+            "Clients that came back and are to start afresh, by what was missing";
+        suspended: Gauge = "room_suspended", "connections",
+            "Connections whose clients are away and may come back";
+        history_bytes: Gauge = "room_history_bytes", "bytes",
+            "Bytes that rooms hold of messages that they have sent, and of connections whose clients are away, in pages of 4 KiB";
         alarms_rung: Counter = "room_alarms_rung_total", "alarms",
             "Due alarms that were delivered to a room";
         alarms_retried: Counter = "room_alarms_retried_total", "alarms",

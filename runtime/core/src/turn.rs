@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 mod effects;
+mod history;
 mod jobs;
 mod outcalls;
 mod responses;
@@ -23,6 +24,7 @@ mod view;
 use effects::entry_bytes;
 pub use effects::is_meant_for;
 pub use effects::{AlarmChange, Cleared, Effects, Output, Tags, TickChange, Writes};
+pub use history::{History, HistoryPage, HistoryQuery, HistoryRefusal, SentMessage};
 use jobs::TurnJobs;
 pub use jobs::{CarriedJobs, TimerPlan};
 pub use outcalls::OutcallPlan;
@@ -65,6 +67,7 @@ pub struct Turn {
     alarm_tries: u32,
     jobs: TurnJobs,
     responses: TurnResponses,
+    history: Option<Arc<dyn History>>,
     effects: Effects,
     savepoints: Savepoints,
     send_bytes: usize,
@@ -99,6 +102,7 @@ impl Turn {
             alarm_tries: 0,
             jobs: TurnJobs::default(),
             responses: TurnResponses::default(),
+            history: None,
             effects: Effects::default(),
             savepoints: Savepoints::default(),
             send_bytes: 0,
@@ -128,7 +132,7 @@ impl Turn {
     pub fn undone(self) -> Self {
         let turn = Self::new(self.view, self.connections, self.subject, self.limits);
         let CarriedJobs { next, call, .. } = self.jobs.carried;
-        let mut turn = turn.with_jobs(self.jobs.table, next);
+        let mut turn = turn.with_jobs(self.jobs.table, next).with_history(self.history);
         turn.jobs.carried.call = call;
         turn
     }

@@ -22,6 +22,7 @@ mod listener;
 mod outside;
 mod overlay;
 mod porter;
+mod returning;
 mod socket;
 mod status;
 mod upgrade;
@@ -173,6 +174,7 @@ impl FrontDoor {
         self.0.rooms.measure();
         self.0.metrics.door.sockets.set(level(self.0.sockets.len() as u64));
         self.0.metrics.door.buffered_bytes.set(level(self.0.rooms.bytes().granted()));
+        self.0.metrics.rooms.history_bytes.set(level(self.0.rooms.history().granted()));
         self.0.metrics.text()
     }
 

@@ -6,13 +6,14 @@
 mod driver;
 
 use crate::address::connection_of_query;
-use crate::carrier::PartySocket;
+use crate::carrier::{IDS_PROTOCOL, MessageForm, PartySocket};
 use crate::fetch::{self, SocketWay};
 use crate::hooks::{self, Decision, LOOKS_MAX};
 use crate::http::{append, plain, respond};
+use crate::returning::ReturnQuery;
 use crate::status::DoorError;
 use crate::upgrade::{Socket, UpgradeHandshake, chosen_protocol};
-use crate::{FrontDoor, NamedRoom};
+use crate::{FrontDoor, NamedRoom, returning};
 use ::http::{HeaderMap, HeaderValue, header};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -21,6 +22,7 @@ use driver::RoomMembership;
 pub(crate) use driver::spread;
 use futures_util::{SinkExt, StreamExt};
 use room_core::event::{AddedHeaders, CloseFrame};
+use room_core::id::ConnectionSecret;
 use room_core::limits::{Limits, ms};
 use room_core::logs::LogLevel;
 use room_core::metrics::Refusal;
@@ -47,11 +49,11 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
             }
         };
     let refusal = match join(&door, request, &named).await {
-        Ok(HandshakeOutcome::Joined(membership, protocol, added)) => {
+        Ok(HandshakeOutcome::Joined(membership, form, protocol, added)) => {
             handshake.choose(protocol);
             handshake.add(added);
             metrics.open_seconds.record(begun.elapsed());
-            return welcome(&door, handshake, membership);
+            return welcome(&door, handshake, membership, form);
         }
         Ok(HandshakeOutcome::Response(response)) => {
             metrics.refusals.count(Refusal::Hook);
@@ -102,7 +104,7 @@ pub(super) fn refuse(
 /// The result of a handshake.
 enum HandshakeOutcome {
     /// With the subprotocol that is answered, and the hook's headers.
-    Joined(RoomMembership, Option<HeaderValue>, AddedHeaders),
+    Joined(RoomMembership, MessageForm, Option<HeaderValue>, AddedHeaders),
     Response(Response),
     /// With the hook's headers.
     Refused(CloseFrame, AddedHeaders),
@@ -115,7 +117,8 @@ async fn join(
     request: Request,
     named: &NamedRoom,
 ) -> Result<HandshakeOutcome, DoorError> {
-    let (parts, _) = request.into_parts();
+    let (mut parts, _) = request.into_parts();
+    let ReturnQuery { returning, rewind } = returning::take(&mut parts.uri)?;
     let room = match (named, door.0.rooms.is_empty()) {
         (Ok(None), false) => match fetch::socket(door, &parts).await? {
             SocketWay::Enter(room) => door.here(room)?,
@@ -143,11 +146,16 @@ async fn join(
             (Decision::Refuse(frame), added) => return Ok(HandshakeOutcome::Refused(frame, added)),
         };
         let protocol = chosen_protocol(&parts.headers, &request).map_err(hooks::mistaken)?;
-        let visitor = ConnectingClient { id: id.clone(), request, secret: None };
+        let form = match &protocol {
+            Some(protocol) if protocol == IDS_PROTOCOL => MessageForm::WithIds,
+            _ => MessageForm::Plain,
+        };
+        let secret = (form == MessageForm::WithIds).then(ConnectionSecret::random);
+        let visitor = ConnectingClient { id: id.clone(), request, secret, returning, rewind };
         let to = (&outboxes, PartySocket::KEY);
         if let Some(joined) = door.0.rooms.connect(&entrance, visitor, to).await? {
             let membership = RoomMembership { key: PartySocket::KEY, joined, outboxes };
-            return Ok(HandshakeOutcome::Joined(membership, protocol, added));
+            return Ok(HandshakeOutcome::Joined(membership, form, protocol, added));
         }
     }
     Err(hooks::outrun())
@@ -166,14 +174,19 @@ fn check_origin(entrance: &RoomEntrance, headers: &HeaderMap) -> Result<(), Door
     Ok(())
 }
 
-fn welcome(door: &FrontDoor, handshake: UpgradeHandshake, membership: RoomMembership) -> Response {
+fn welcome(
+    door: &FrontDoor,
+    handshake: UpgradeHandshake,
+    membership: RoomMembership,
+    form: MessageForm,
+) -> Response {
     let (response, socket) = handshake.accept();
     let (limits, closing) = (door.0.limits.clone(), door.0.closing.clone());
     let metrics = door.0.metrics.door.clone();
     door.0.sockets.spawn(async move {
         // The drop of its membership reports a client that leaves during the handshake.
         if let Some((socket, _place)) = socket.await {
-            let carrier = PartySocket::new(&limits, Instant::now());
+            let carrier = PartySocket::new(form, &limits, Instant::now());
             driver::run(socket, carrier, membership, limits, closing, &metrics).await;
         }
     });

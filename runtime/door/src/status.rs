@@ -47,6 +47,14 @@ pub enum DoorError {
     /// The upgrade request is not a valid WebSocket handshake.
     #[error("this is not a valid WebSocket handshake: {0}")]
     Handshake(String),
+    /// The query has a parameter of the server's that cannot be read.
+    #[error("{name} is invalid: {problem}")]
+    Query {
+        /// The parameter.
+        name: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
     /// The client speaks another version of the WebSocket protocol.
     #[error("this server speaks version 13 of the WebSocket protocol")]
     WebSocketVersion,
@@ -113,7 +121,7 @@ impl DoorError {
     /// that it may help.
     fn codes(&self) -> (u16, u16) {
         match self {
-            Self::Name(_) | Self::Head(_) | Self::Handshake(_) => (400, 4400),
+            Self::Name(_) | Self::Head(_) | Self::Handshake(_) | Self::Query { .. } => (400, 4400),
             Self::WebSocketVersion => (426, 4426),
             Self::AddressFull(_) => (429, 1013),
             Self::Origin(_) => (403, 4403),
@@ -147,9 +155,10 @@ impl DoorError {
             Self::Name(_) | Self::Head(_) | Self::Handshake(_) | Self::UriTooLong(_) => {
                 Refusal::Malformed
             }
-            Self::WebSocketVersion | Self::BodyMissing | Self::BodyTooLarge(_) => {
-                Refusal::Malformed
-            }
+            Self::WebSocketVersion
+            | Self::BodyMissing
+            | Self::BodyTooLarge(_)
+            | Self::Query { .. } => Refusal::Malformed,
             Self::NotFound | Self::UnknownHost | Self::Room(Unreachable::UnknownParty(_)) => {
                 Refusal::NotFound
             }
@@ -246,6 +255,7 @@ mod tests {
     fn errors() -> Vec<DoorError> {
         vec![
             DoorError::Name(NameError::Empty("room")),
+            DoorError::Query { name: "_since", problem: "an id is …".to_owned() },
             DoorError::NotFound,
             DoorError::Room(Unreachable::UnknownParty(PartyName::parse("x").unwrap())),
             DoorError::UnknownHost,
@@ -294,6 +304,7 @@ mod tests {
             .collect();
         expect![[r#"
             400 4400 the room name is empty 
+            400 4400 _since is invalid: an id is … 
             404 4404 not found 
             404 4404 party x not found 
             404 4404 no project has this host 

@@ -24,6 +24,15 @@ pub(crate) mod project {
     });
 }
 
+/// The interface of `sdk/wit/history.wit`, which not every module has.
+pub(crate) mod remembering {
+    wasmtime::component::bindgen!({
+        path: "../../sdk/wit",
+        world: "remembering",
+        imports: { default: trappable },
+    });
+}
+
 /// The interfaces of `sdk/wit/outcalls.wit`, which not every module has.
 pub(crate) mod outcalling {
     wasmtime::component::bindgen!({

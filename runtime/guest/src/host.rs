@@ -11,6 +11,7 @@ use crate::bindings::room::runtime::{alarm, connections, log, room, storage, tim
 use crate::budget::Budget;
 use crate::fault::Overrun;
 use crate::flush::Flushes;
+use crate::history;
 use crate::log::GuestLog;
 use crate::outcalls;
 use crate::outside::HookAllowance;
@@ -124,6 +125,7 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<HostS
     outcalls::add_to_linker(&mut linker)?;
     answer::add_to_linker(&mut linker)?;
     attachment::add_to_linker(&mut linker)?;
+    history::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

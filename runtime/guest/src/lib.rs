@@ -13,6 +13,7 @@ mod exports;
 mod fault;
 mod flush;
 mod function_cache;
+mod history;
 mod host;
 mod instance;
 mod log;

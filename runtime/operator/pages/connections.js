@@ -45,9 +45,9 @@ function makeRow({ id, uri }, path) {
   );
 }
 
-function updateRow(row, { since_ms, lag, tags, state, state_bytes, closing }) {
+function updateRow(row, { since_ms, lag, tags, state, state_bytes, closing, away }) {
   const [, since, behind, tagged, stated] = row.children;
-  say(since, closing ? "closing" : as.ago(since_ms));
+  say(since, closing ? "closing" : away ? "away" : as.ago(since_ms));
   say(behind, as.count(lag.messages));
   say(tagged, tags.join(", "));
   say(

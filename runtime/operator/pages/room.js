@@ -105,6 +105,7 @@ function tell(facts, seen) {
     ["Timers", timers(seen.timers)],
     ["Requests", requests(seen.requests)],
     ["Streams", streams(seen.streams)],
+    ["Remembers", remembered(seen.log)],
     ["Webhooks", webhooks(seen.webhooks)],
     ["Ticks", seen.ticks_ms ? `every ${as.count(seen.ticks_ms)} ms` : "–"],
     [
@@ -150,6 +151,13 @@ function requests(pending) {
 function streams(open) {
   if (!open?.count) return "–";
   return `${as.count(open.count)} open, ${as.bytes(open.bytes)} queued`;
+}
+
+// The messages that it has sent and remembers, for clients that come back.
+function remembered(log) {
+  if (!log) return "–";
+  const away = log.away ? `, ${as.counted(log.away, "client")} away` : "";
+  return `${as.counted(log.messages, "message")}, ${as.bytes(log.bytes)}, newest ${log.newest}${away}`;
 }
 
 // What its project's receiver has not got.

@@ -32,7 +32,7 @@ use hashbrown::{HashMap, HashSet};
 use outside::NodeOutside;
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
-use room_core::config::{AutoResponse, Cors, FetchHosts, Origins, WhenQuiet};
+use room_core::config::{AutoResponse, Cors, FetchHosts, Origins, Retention, WhenQuiet};
 use room_core::event::{BodyDelivery, CloseFrame};
 use room_core::id::{PartyName, RoomId};
 use room_core::lock::lock;
@@ -166,15 +166,17 @@ pub struct Party {
     pub fetch_hosts: FetchHosts,
     /// How bodies of plain requests reach its rooms.
     pub request_bodies: BodyDelivery,
+    /// How much its rooms remember of what they sent; `None` if nothing.
+    pub retention: Option<Retention>,
     /// The events of its rooms that the project's receiver gets webhooks of.
     pub webhooks: WebhookEvents,
 }
 
 impl Party {
     fn orders(&self) -> RoomOrders {
-        let Self { code, when_quiet, lifetime, webhooks, .. } = self;
+        let Self { code, when_quiet, lifetime, retention, webhooks, .. } = self;
         let (code, when_quiet, lifetime) = (code.clone(), *when_quiet, *lifetime);
-        RoomOrders { code, when_quiet, lifetime, webhooks: *webhooks }
+        RoomOrders { code, when_quiet, lifetime, retention: *retention, webhooks: *webhooks }
     }
 }
 
@@ -198,11 +200,12 @@ impl Rooms {
         metrics: Arc<RoomMetrics>,
         homes: ProjectHomes,
     ) -> Self {
-        let Guests { engine, places, spares, bytes, limits, .. } = guests;
+        let Guests { engine, places, spares, bytes, history, limits, .. } = guests;
         let client = guests.fetch.clone();
         let (limits, places, spares) = (limits.clone(), places.clone(), spares.clone());
         let (logs, taps) = (engine.logs().clone(), Taps::new(&limits, clock));
-        let (bytes, census) = (bytes.clone(), Arc::new(Census::default()));
+        let (bytes, history) = (bytes.clone(), history.clone());
+        let census = Arc::new(Census::default());
         Self(Arc::new_cyclic(|rooms| {
             let outside = NodeOutside {
                 rooms: rooms.clone(),
@@ -223,6 +226,7 @@ impl Rooms {
                 logs,
                 taps,
                 bytes,
+                history,
                 outside,
             };
             RoomsInner {
@@ -393,6 +397,11 @@ impl Rooms {
     /// Returns the budget of the bytes that the node may hold for clients and rooms.
     pub fn bytes(&self) -> &ByteBudget {
         &self.0.parts.bytes
+    }
+
+    /// Returns the budget of what the node's rooms remember of their messages.
+    pub fn history(&self) -> &ByteBudget {
+        &self.0.parts.history
     }
 
     /// Returns the taps: which watcher follows which room.

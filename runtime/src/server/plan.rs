@@ -118,6 +118,8 @@ mod tests {
             ttl: None,
             cors: None,
             request_bodies: Default::default(),
+            resume: None,
+            history: None,
         };
         let asset = |path: &str| ReleaseAsset { path: path.to_owned(), blob: BlobId::of(b"") };
         let from = Release {

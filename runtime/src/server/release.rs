@@ -6,7 +6,7 @@
 use hashbrown::HashSet;
 use room_core::config::{
     AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron, CronSetting, FetchHosts,
-    FetchSettings, Origins, PartyRename, RoomsPrefix, WebhookSettings,
+    FetchSettings, HistorySetting, Origins, PartyRename, RoomsPrefix, WebhookSettings,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{ModuleHash, PartyName};
@@ -86,6 +86,12 @@ pub struct ReleaseParty {
     /// How bodies of requests reach its rooms: `whole` or in `pieces`.
     #[serde(default, skip_serializing_if = "is_whole")]
     pub request_bodies: BodyDelivery,
+    /// How long a client of its rooms may be away, such as `2m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Ttl>,
+    /// The messages that its rooms remember.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistorySetting>,
 }
 
 /// Returns true for the delivery of a party that names none.
@@ -308,6 +314,8 @@ mod tests {
             ttl: None,
             cors: None,
             request_bodies: BodyDelivery::Whole,
+            resume: None,
+            history: None,
         };
         Release { parties: vec![main], ..Release::default() }
     }

@@ -14,7 +14,9 @@ use super::plan::{Plan, missing};
 use super::release::{BlobId, Release, var_problem};
 use crate::node::{DeployError, Deployed, Node, NodeShare, OpenError};
 use hashbrown::HashSet;
-use room_core::config::{Audience, ModuleSource, PartyConfig, Project, StorageConfig, WhenQuiet};
+use room_core::config::{
+    Audience, ModuleSource, PartyConfig, Project, RetentionSettings, StorageConfig, WhenQuiet,
+};
 use room_core::limits::Limits;
 use room_core::limits::fixed::{VARIABLE_BYTES_MAX, VARIABLES_MAX};
 use room_core::lock::lock;
@@ -376,6 +378,7 @@ impl Site {
                     ttl: party.ttl,
                     cors: party.cors.clone(),
                     request_bodies: party.request_bodies,
+                    retention: RetentionSettings { resume: party.resume, history: party.history },
                 });
             }
             Ok::<_, FileError>((assets, parties))

@@ -27,6 +27,7 @@ export default class Tested extends Server {
     }
     if (message === "loop") for (;;);
     if (message === "count") return connection.send(String(this.heap ?? 0));
+    if (message === "said") return connection.send(JSON.stringify(this.readHistory({ limit: 2 })));
     if (message === "time") return connection.send(String(Date.now() >= 0));
     if (message === "later") return void setTimeout(() => connection.send("now"), 50);
     if (message === "schedule") return void this.schedule({ after: 5000 }, "reminder", { of: "tea" });
@@ -350,6 +351,23 @@ fn timers_schedules_and_logs_are_seen() {
         assert.deepEqual(ada.received(), []);
         room.advance(1);
         assert.deepEqual(ada.received(), ['now']);",
+    );
+}
+
+#[test]
+fn a_room_reads_what_it_has_said_if_its_party_remembers() {
+    passes(
+        "const room = new TestRoom('lobby', { history: 10 });
+        const ada = room.connect('ada');
+        for (const text of ['one', 'two', 'three', 'said']) ada.send(text);
+        const [page] = ada.received().map(JSON.parse);
+        assert.equal(page.more, true);
+        assert.deepEqual(page.messages.map(({ id, message }) => [id, message]), [['1-2', 'two'], ['1-3', 'three']]);
+        assert.equal(page.messages[0].at, room.now());
+        const silent = new TestRoom('other');
+        silent.connect('bob').send('said');
+        assert.match(silent.lastError(), /history = \\{ keep = 100 \\}/);
+        assert.equal(silent.takeErrors().length, 1);",
     );
 }
 

@@ -4,8 +4,13 @@
 
 use super::Wasm;
 use crate::bindings::exports::room::runtime::{door, fetch, stream_events};
-use crate::bindings::room::runtime::{connections, log, outcalls, storage, streams, timers, types};
-use crate::error::{ConnectionError, OutcallError, StorageError, StreamError, TimerError};
+use crate::bindings::room::runtime::{
+    connections, history, log, outcalls, storage, streams, timers, types,
+};
+use crate::error::{
+    ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError,
+};
+use crate::history::Sent;
 use crate::host::{ConnectionData, Host as _, RoomAddress, TimerRecord};
 use crate::http::{Lobby, Request, Response, Rest, Verdict};
 use crate::log::Level;
@@ -13,6 +18,7 @@ use crate::message::Message;
 use crate::outcall::OutcallFailure;
 use crate::project::SocketVerdict;
 use crate::stream::{BodyFault, BodyPiece, StreamEnd};
+use crate::time::Timestamp;
 
 impl From<types::Connection> for ConnectionData {
     fn from(conn: types::Connection) -> Self {
@@ -41,6 +47,23 @@ impl From<outcalls::OutcallError> for OutcallError {
                 Self::BeyondLimit { limit: name, max }
             }
             outcalls::OutcallError::Invalid(why) => Self::Invalid(why),
+        }
+    }
+}
+
+impl From<history::Sent> for Sent {
+    fn from(sent: history::Sent) -> Self {
+        let history::Sent { id, at, tag, message } = sent;
+        Self { id, at: Timestamp::from_millis(at), tag, message: message.into() }
+    }
+}
+
+impl From<history::HistoryError> for HistoryError {
+    fn from(error: history::HistoryError) -> Self {
+        match error {
+            history::HistoryError::NotKept => Self::NotKept,
+            history::HistoryError::Forgotten => Self::Forgotten,
+            history::HistoryError::Invalid(why) => Self::Invalid(why),
         }
     }
 }

@@ -15,10 +15,13 @@ use super::turn::{Output, Undo};
 use super::world::{Keys, LogLine, Pending, Phase, World};
 use crate::connection::Close;
 use crate::error::{
-    ConnectionError, OutcallError, StorageError, StreamError, TimerError, too_deep,
+    ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError, too_deep,
 };
+use crate::history::SentMessages;
 use crate::hook_fetch::HookFetch;
-use crate::host::{ConnectionData, Entry, Host, ListOptions, OutcallRecord, Page, TimerRecord};
+use crate::host::{
+    ConnectionData, Entry, Host, ListOptions, OutcallRecord, Page, SentOptions, TimerRecord,
+};
 use crate::http::{Response, Rest};
 use crate::log::Level;
 use crate::message::Message;
@@ -100,7 +103,17 @@ impl Host for Mock {
                 .filter(|link| !without.contains(&link.data.id))
                 .map(|link| link.client)
                 .collect();
-            world.hold(&clients, &message)
+            world.hold(&clients, &message)?;
+            let tag = tag.map(str::to_owned);
+            world.turn_mut().outputs.push(Output::Sent { tag, message });
+            Ok(())
+        })
+    }
+
+    fn history(options: &SentOptions) -> Result<SentMessages, HistoryError> {
+        world(|world| {
+            world.turn_mut();
+            world.memory.read(options)
         })
     }
 

@@ -45,6 +45,7 @@ mod client;
 mod connections;
 mod due;
 mod fetches;
+mod history;
 mod limits;
 mod mock;
 mod outcalls;
@@ -140,6 +141,13 @@ impl Builder {
     /// `room.toml`; 1 GiB by default, which takes a test long to fill.
     pub fn room_bytes_max(mut self, bytes: u64) -> Self {
         self.world.room_bytes_max = Some(bytes);
+        self
+    }
+
+    /// How many of its messages the room remembers, as `history` of the party in `room.toml`: what
+    /// [`Context::history`](crate::Context::history) reads. A restart of the room forgets nothing here.
+    pub fn history(mut self, messages: usize) -> Self {
+        self.world.memory.keep = Some(messages);
         self
     }
 

@@ -92,7 +92,18 @@ pub(super) enum Undo {
 
 #[derive(Debug)]
 pub(super) enum Output {
-    Send { client: usize, message: Message },
-    Close { client: usize, close: Close },
+    Send {
+        client: usize,
+        message: Message,
+    },
+    /// What was sent to all, or to a tag, for the room's memory.
+    Sent {
+        tag: Option<String>,
+        message: Message,
+    },
+    Close {
+        client: usize,
+        close: Close,
+    },
     Stream(StreamOutput),
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::fetches::OtherServers;
+use super::history::Memory;
 use super::limits;
 use super::outcalls::{Outcalls, PendingAnswer};
 use super::replacements::Replacements;
@@ -67,6 +68,8 @@ pub(super) struct World {
     pub(super) clients: Vec<Inbox>,
     /// Connections that ended and whose `on_close` is still to run.
     pub(super) ended: VecDeque<Ended>,
+    /// What the room has sent to all, and to tags.
+    pub(super) memory: Memory,
     pub(super) logs: Vec<LogLine>,
     /// The servers that hooks fetch from.
     pub(super) other_servers: OtherServers,
@@ -145,6 +148,7 @@ impl World {
                 Output::Send { client, message } => {
                     self.clients[client].received.push_back(message);
                 }
+                Output::Sent { tag, message } => self.memory.note(self.now_ms, tag, message),
                 Output::Close { client, close } => self.end(client, close),
                 Output::Stream(output) => self.streams.let_out(output),
             }

@@ -7,8 +7,8 @@ use crate::process::Server;
 use crate::scale::Bench;
 use anyhow::{Context, Result};
 use room_runtime::{
-    Audience, BodyDelivery, Config, Limits, PartyConfig, Project, Proxies, Runtime, StorageConfig,
-    WhenQuiet,
+    Audience, BodyDelivery, Config, Limits, PartyConfig, Project, Proxies, RetentionSettings,
+    Runtime, StorageConfig, WhenQuiet,
 };
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -95,6 +95,7 @@ fn project(module: &Path, when_quiet: WhenQuiet) -> Result<Project> {
         ttl: None,
         cors: None,
         request_bodies: BodyDelivery::Whole,
+        retention: RetentionSettings::default(),
         when_quiet,
     };
     Ok(Project { parties: vec![party], ..Project::default() })

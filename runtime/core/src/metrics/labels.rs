@@ -93,6 +93,12 @@ words! {
         Late "late",
         Failed "failed",
     }
+    /// Why a client that came back is to start afresh.
+    ResumeGap "gap" {
+        TooOld "too_old",
+        UnknownId "unknown_id",
+        UnknownConnection "unknown_connection",
+    }
     /// The first digit of a response's status.
     StatusClass "status" {
         Switched "1xx",

@@ -4,10 +4,12 @@
 //! and timers. The carrier owns what they mean: when to ping a client, how a connection ends, and what to report to its
 //! room. So a protocol is tested by calls alone. It does not know how frames are read or written, or how rooms work.
 
+mod ids;
 mod party_socket;
 mod pulse;
 
-pub(super) use party_socket::PartySocket;
+pub(super) use ids::IDS_PROTOCOL;
+pub(super) use party_socket::{MessageForm, PartySocket};
 
 use room_core::event::{CloseFrame, Ending, Message};
 use room_rooms::room::{ConnectionKey, OutboxItem};

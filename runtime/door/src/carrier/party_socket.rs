@@ -8,6 +8,7 @@
 use super::pulse::{Pulse, PulseAct};
 use super::{
     Carrier, CarrierAct, ClientInput, Farewell, OutgoingFrame, SocketFault, WireEnd, WrittenFrame,
+    ids,
 };
 use room_core::event::{CloseFrame, CloseHandshake, Ending, Message};
 use room_core::limits::{Limits, ms};
@@ -17,10 +18,20 @@ use tokio::time::Instant;
 
 /// The connection of a plain WebSocket.
 pub(crate) struct PartySocket {
+    form: MessageForm,
     stage: ConnectionStage,
     pulse: Pulse,
     stop_at: Option<Instant>,
     close_max: Duration,
+}
+
+/// What the frames of messages to the client are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MessageForm {
+    /// The messages themselves.
+    Plain,
+    /// The subprotocol `room.ids`.
+    WithIds,
 }
 
 /// The stage of a connection.
@@ -64,9 +75,9 @@ impl PartySocket {
     pub(crate) const KEY: ConnectionKey = ConnectionKey(0);
 
     /// Starts a connection that a room has admitted.
-    pub(crate) fn new(limits: &Limits, now: Instant) -> Self {
+    pub(crate) fn new(form: MessageForm, limits: &Limits, now: Instant) -> Self {
         let (stage, pulse) = (ConnectionStage::Open, Pulse::new(limits, now));
-        Self { stage, pulse, stop_at: None, close_max: ms(limits.close_ms_max) }
+        Self { form, stage, pulse, stop_at: None, close_max: ms(limits.close_ms_max) }
     }
 
     /// Fails the connection: RFC 6455 section 7.1.7.
@@ -185,17 +196,24 @@ impl Carrier for PartySocket {
     }
 
     fn said(&mut self, _key: ConnectionKey, said: OutboxItem, frames: &mut Vec<OutgoingFrame>) {
-        let last = match said {
-            OutboxItem::Message(message) => {
+        let message = match (said, self.form) {
+            (OutboxItem::Message(message), MessageForm::Plain) => Ok(message),
+            (OutboxItem::Message(message), MessageForm::WithIds) => Ok(ids::unnumbered(&message)),
+            (OutboxItem::Entry(entry), MessageForm::Plain) => Ok(entry.message().clone()),
+            (OutboxItem::Entry(entry), MessageForm::WithIds) => Ok(ids::entry(&entry)),
+            (OutboxItem::Welcome(welcome), MessageForm::WithIds) => Ok(ids::welcome(&welcome)),
+            (OutboxItem::Welcome(_), MessageForm::Plain) => return,
+            (OutboxItem::Goodbye(frame), _) => Err(frame),
+            (OutboxItem::Overflow, _) => Err(CloseFrame::new(1013, "too slow: the outbox is full")),
+        };
+        match message {
+            Ok(message) => {
                 if matches!(self.stage, ConnectionStage::Open | ConnectionStage::Failing { .. }) {
                     frames.push(OutgoingFrame::Message(message));
                 }
-                return;
             }
-            OutboxItem::Goodbye(frame) => frame,
-            OutboxItem::Overflow => CloseFrame::new(1013, "too slow: the outbox is full"),
-        };
-        frames.extend(self.close(last).map(OutgoingFrame::Close));
+            Err(last) => frames.extend(self.close(last).map(OutgoingFrame::Close)),
+        }
     }
 
     fn written(&mut self, written: WrittenFrame, now: Instant, acts: &mut Vec<CarrierAct>) {

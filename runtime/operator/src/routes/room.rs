@@ -23,7 +23,9 @@ use room_core::event::CloseFrame;
 use room_core::id::Serial;
 use room_core::jobs::{JobAccount, JobTally, JobsSummary, OutcallSummary};
 use room_core::limits::{Limits, size};
-use room_rooms::room::{ActorReport, ClientWindow, ConnectionSummary, FaultRecord, RoomSnapshot};
+use room_rooms::room::{
+    ActorReport, ClientWindow, ConnectionSummary, FaultRecord, LogSummary, RoomSnapshot,
+};
 use room_store::EntryLine;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -143,11 +145,24 @@ fn report(target: &RoomTarget, looked: &RoomInspection, limits: &Limits) -> Valu
         report["requests"] = requests(words);
         report["ticks_ms"] = words.ticks.map(millis).into();
         report["streams"] = json!({ "count": words.streams.count, "bytes": words.streams.bytes });
+        report["log"] = words.log.as_ref().map(log).into();
         report["connections"] = words.clients.iter().map(client).collect();
         let last = words.clients.last().filter(|_| words.more);
         report["next"] = last.map(|last| last.connection.serial.0.to_string()).into();
     }
     report
+}
+
+/// Returns what a room remembers of its messages.
+fn log(log: &LogSummary) -> Value {
+    json!({
+        "epoch": log.newest.epoch.to_string(),
+        "newest": log.newest.to_string(),
+        "floor": log.floor.to_string(),
+        "messages": log.entries,
+        "bytes": log.bytes,
+        "away": log.suspended,
+    })
 }
 
 /// Returns what is known of the room's timers. A room that is not in memory has not counted them.
@@ -225,6 +240,7 @@ fn client(client: &ConnectionSummary) -> Value {
         "lag": { "messages": client.lag_messages, "bytes": client.lag_bytes },
         "since_ms": client.since_ms,
         "closing": connection.link == Link::Closing,
+        "away": client.is_away,
     })
 }
 

@@ -18,8 +18,7 @@ pub use operator::{ActorReport, ClientWindow};
 
 use super::figures::RoomFigures;
 use super::mail::{
-    ConnectionEnd, EditOrder, EventMail, Mail, NodeOrder, OperatorMail, OrderMail, StreamGone,
-    Visit,
+    EditOrder, EventMail, Mail, NodeOrder, OperatorMail, OrderMail, StreamGone, Visit,
 };
 use super::mailbox::Mailbox;
 use super::outlet::Reply;
@@ -114,6 +113,11 @@ impl Actor {
             }
             if self.turns.outlet.exchanges.is_due()
                 && let Err(error) = Box::pin(self.cut_overdue()).await
+            {
+                return self.broken(error);
+            }
+            if self.turns.outlet.roster.has_overdue()
+                && let Err(error) = Box::pin(self.end_overdue()).await
             {
                 return self.broken(error);
             }
@@ -215,6 +219,7 @@ impl Actor {
         let quiet = self.quiet_after().map(|quiet| self.last_event + quiet);
         let (renewal, ticks) = (self.renewal(), self.turns.ticks.next());
         let streams = self.turns.outlet.exchanges.next();
+        let absence = self.turns.outlet.roster.next_absence();
         let seat = self.turns.seat();
         let may_rest = self.may_rest();
         match &seat {
@@ -232,6 +237,7 @@ impl Actor {
             () = until(quiet), if quiet.is_some() => Ok(Woken::Quiet),
             () = until(ticks), if ticks.is_some() => Ok(Woken::Work),
             () = until(streams), if streams.is_some() => Ok(Woken::Work),
+            () = until(absence), if absence.is_some() => Ok(Woken::Work),
             () = told(seat.as_deref()), if may_rest => Ok(Woken::Quiet),
             () = until(renewal), if renewal.is_some() => {
                 self.turns.usage.used();
@@ -293,14 +299,7 @@ impl Actor {
         }
         match mail {
             Mail::Event(EventMail::Visit(visit)) => self.visit(visit).await?,
-            Mail::Event(EventMail::Parting(ConnectionEnd::Failed { who, error })) => {
-                if let Some(connection) = self.turns.outlet.roster.get(who).cloned() {
-                    self.plain(Event::Error { connection, error }, Some(who)).await?;
-                }
-            }
-            Mail::Event(EventMail::Parting(ConnectionEnd::Closed { who, ending })) => {
-                self.close(who, ending).await?;
-            }
+            Mail::Event(EventMail::Parting(parting)) => self.part(parting).await?,
             // Boxed, so that a message reserves no space for them.
             Mail::Event(EventMail::Piece(piece)) => Box::pin(self.piece(*piece)).await?,
             Mail::Event(EventMail::Gone(StreamGone { id, end })) => {
@@ -314,10 +313,11 @@ impl Actor {
                 return Ok(Flow::Stop(frame));
             }
             Mail::Order(OrderMail::Command(NodeOrder::Reload { to, otherwise, spare, reply })) => {
-                let RoomOrders { code, when_quiet, lifetime, webhooks } = *to;
+                let RoomOrders { code, when_quiet, lifetime, retention, webhooks } = *to;
                 self.when_quiet = when_quiet;
                 self.turns.usage.set_lifetime(lifetime);
                 self.turns.webhooks.set_events(webhooks);
+                self.turns.remember(retention);
                 self.failed_start = None;
                 let outcome = self.turns.reload(code, otherwise, spare).await?;
                 let connections = self.turns.outlet.roster.len() - self.unheard.len();

@@ -14,6 +14,7 @@ use super::mailbox::{Mailbox, Refused};
 use super::outbox::{ConnectionKey, Outbox, Outboxes};
 use super::outside::RoomCall;
 use super::responses::RoomAnswer;
+use super::returning::{ReturningClient, Rewind};
 use super::{
     ActorReport, AlarmGuard, ClientWindow, RoomError, RoomOrders, RoomParts, StartFallback,
 };
@@ -50,8 +51,13 @@ pub struct ConnectingClient {
     pub id: ConnectionId,
     /// The request that opens its connection.
     pub request: Request,
-    /// What its further requests for this connection prove themselves with, if its transport has such requests.
+    /// What its further requests for this connection prove themselves with, if its transport has such requests. The
+    /// first item of its outbox is a [`super::Welcome`] then.
     pub secret: Option<ConnectionSecret>,
+    /// What it shows to have the connection again that it had. `secret` is for the case that it gets a new one.
+    pub returning: Option<ReturningClient>,
+    /// How much of what the room sent before it asks for, if it gets a new connection.
+    pub rewind: Option<Rewind>,
 }
 
 /// A connection that a room has admitted, as its socket holds it.
@@ -69,6 +75,8 @@ pub struct JoinedConnection {
 pub(crate) struct Admission {
     mailbox: Mailbox,
     pub(super) serial: Serial,
+    /// Counts the transports of the connection, from 0.
+    transport: u32,
     said_goodbye: AtomicBool,
 }
 
@@ -329,8 +337,13 @@ fn full_is_asked<P>(refused: Refused<P>) -> Result<(), RoomLeft<()>> {
 }
 
 impl Admission {
-    pub(super) fn new(mailbox: Mailbox, serial: Serial) -> Self {
-        Self { mailbox, serial, said_goodbye: AtomicBool::new(false) }
+    pub(super) fn new(mailbox: Mailbox, serial: Serial, transport: u32) -> Self {
+        Self { mailbox, serial, transport, said_goodbye: AtomicBool::new(false) }
+    }
+
+    /// Returns true if the connection is new, and not one that its client had before.
+    pub(super) fn is_new(&self) -> bool {
+        self.transport == 0
     }
 
     fn tell(&self, parting: ConnectionEnd) {
@@ -340,7 +353,8 @@ impl Admission {
 
     fn ended(&self, ending: Ending) {
         if !self.said_goodbye.swap(true, Ordering::Relaxed) {
-            self.tell(ConnectionEnd::Closed { who: self.serial, ending });
+            let (who, transport) = (self.serial, self.transport);
+            self.tell(ConnectionEnd::Closed { who, transport, ending });
         }
     }
 }
@@ -366,7 +380,8 @@ impl JoinedConnection {
 
     /// Reports an error in what the client sent.
     pub fn failed(&self, error: String) {
-        self.admission.tell(ConnectionEnd::Failed { who: self.admission.serial, error });
+        let Admission { serial: who, transport, .. } = self.admission;
+        self.admission.tell(ConnectionEnd::Failed { who, transport, error });
     }
 
     /// Reports how the connection ended. The outbox still yields what the room sends until it handles this

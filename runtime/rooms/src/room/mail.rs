@@ -106,9 +106,9 @@ pub(super) struct JoinRequest {
 #[derive(Debug)]
 pub(super) enum ConnectionEnd {
     /// An open connection broke the protocol.
-    Failed { who: Serial, error: String },
-    /// A connection ended.
-    Closed { who: Serial, ending: Ending },
+    Failed { who: Serial, transport: u32, error: String },
+    /// The transport of a connection ended.
+    Closed { who: Serial, transport: u32, ending: Ending },
 }
 
 /// A piece of a request's body: at most one of each request waits.

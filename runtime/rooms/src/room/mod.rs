@@ -16,6 +16,7 @@ mod jobs;
 mod live;
 mod mail;
 mod mailbox;
+mod outbound;
 mod outbox;
 mod outcalls;
 mod outcome;
@@ -24,6 +25,7 @@ mod outside;
 mod places;
 mod replacements;
 mod responses;
+mod returning;
 mod roster;
 mod ticks;
 mod turns;
@@ -36,12 +38,14 @@ pub use figures::{EvictedTotals, FaultRecord, RoomFigures, RoomSnapshot, RoomSta
 pub use handle::{ConnectingClient, JoinedConnection, RoomHandle, RoomLeft};
 pub use mail::{AlarmGuard, CronReach};
 pub use mailbox::Mailbox;
+pub use outbound::{LogEntry, LogSummary};
 pub use outbox::{ConnectionKey, OutboxItem, Outboxes};
 pub use outside::{CallOutcome, FetchedChunk, Outside, RoomCall};
 pub use places::{RoomSlots, SharedRoomSlots};
 pub use responses::{
     BodySender, OpenResponse, PieceVerdict, ResponsePart, ResponseStart, RoomAnswer,
 };
+pub use returning::{Arrival, Gap, ReturningClient, Rewind, Welcome};
 pub use roster::ConnectionSummary;
 pub use turns::RoomParts;
 
@@ -49,7 +53,7 @@ pub(crate) use alarm::next_try;
 
 use boxed::boxed;
 use handle::Admission;
-use room_core::config::WhenQuiet;
+use room_core::config::{Retention, WhenQuiet};
 use room_core::event::BodyFault;
 use room_core::ttl::Lifetime;
 use room_core::webhooks::WebhookEvents;
@@ -65,6 +69,8 @@ pub struct RoomOrders {
     pub when_quiet: WhenQuiet,
     /// How long it is kept while unused; `None` keeps it forever.
     pub lifetime: Option<Lifetime>,
+    /// How much it remembers of what it sent; `None` if nothing.
+    pub retention: Option<Retention>,
     /// The events that it makes webhooks of.
     pub webhooks: WebhookEvents,
 }

@@ -6,6 +6,8 @@
 //! task sleeps only while all are empty, and takes from each in turn. It does not know sockets, frames or
 //! protocols.
 
+use super::outbound::LogEntry;
+use super::returning::Welcome;
 use room_core::byte_budget::{ByteBudget, BytePermit};
 use room_core::event::{CloseFrame, Message};
 use room_core::limits::{Limits, size};
@@ -24,6 +26,10 @@ pub struct ConnectionKey(pub usize);
 pub enum OutboxItem {
     /// A message.
     Message(Message),
+    /// A message that the room's log remembers, with its id. All outboxes share it.
+    Entry(Arc<LogEntry>),
+    /// The first item of a transport with a secret.
+    Welcome(Box<Welcome>),
     /// The last item: the connection is over.
     Goodbye(CloseFrame),
     /// The last item, instead of all waiting items: the client was too slow.
@@ -150,7 +156,7 @@ impl Outboxes {
         for _ in 0..queue.said.len().min(max) {
             let Some(said) = queue.said.pop_front() else { break };
             taken += said.bytes();
-            messages += u64::from(matches!(said, OutboxItem::Message(_)));
+            messages += u64::from(said.is_message());
             into.push(said);
         }
         queue.taken = taken;
@@ -184,7 +190,17 @@ impl Outboxes {
 impl OutboxSender {
     /// Queues a message, or ends the outbox if the client is too slow.
     pub fn send(&self, message: &Message) {
-        self.socket.send(self.slot, message);
+        self.socket.send(self.slot, OutboxItem::Message(message.clone()));
+    }
+
+    /// Queues a message that the log remembers, or ends the outbox if the client is too slow.
+    pub fn send_entry(&self, entry: &Arc<LogEntry>) {
+        self.socket.send(self.slot, OutboxItem::Entry(entry.clone()));
+    }
+
+    /// Queues what the client has to know first.
+    pub fn welcome(&self, welcome: Welcome) {
+        self.socket.send(self.slot, OutboxItem::Welcome(Box::new(welcome)));
     }
 
     /// Returns true if the socket is gone, so that no task takes the queued items.
@@ -201,9 +217,11 @@ impl OutboxSender {
     pub fn lag(&self) -> (usize, usize) {
         let state = self.socket.state();
         let queue = &state.slots[self.slot].queue;
-        let last_word =
-            queue.said.back().is_some_and(|said| !matches!(said, OutboxItem::Message(_)));
-        (queue.said.len() - usize::from(last_word), queue.bytes)
+        // Only the first and the last item may be something else.
+        let ends = queue.said.len().min(2);
+        let (first, last) = (queue.said.front(), queue.said.back());
+        let others = first.into_iter().chain(last).take(ends).filter(|said| !said.is_message());
+        (queue.said.len() - others.count(), queue.bytes)
     }
 
     /// Ends the outbox with this frame, after the queued items. Has no effect if it has ended.
@@ -229,7 +247,7 @@ impl Drop for OutboxSender {
 impl Outbox {
     /// Queues an auto-response after the room's items, with the same bound.
     pub fn answer(&self, message: &Message) {
-        self.socket.send(self.slot, message);
+        self.socket.send(self.slot, OutboxItem::Message(message.clone()));
     }
 
     /// Ends the outbox with this frame, after the queued items, without waiting for the room. Has no effect
@@ -261,8 +279,13 @@ impl OutboxItem {
     fn bytes(&self) -> usize {
         match self {
             Self::Message(message) => message.len(),
-            Self::Goodbye(_) | Self::Overflow => 0,
+            Self::Entry(entry) => entry.message().len(),
+            Self::Welcome(_) | Self::Goodbye(_) | Self::Overflow => 0,
         }
+    }
+
+    fn is_message(&self) -> bool {
+        matches!(self, Self::Message(_) | Self::Entry(_))
     }
 }
 
@@ -316,13 +339,13 @@ impl OutboxesState {
 }
 
 impl OutboxesInner {
-    fn send(&self, slot: usize, message: &Message) {
+    fn send(&self, slot: usize, item: OutboxItem) {
         let mut state = self.state();
         let queue = &mut state.slots[slot].queue;
         if queue.ended {
             return;
         }
-        let more = message.len();
+        let more = item.bytes();
         let full = queue.said.len() >= self.messages_max || queue.bytes + more > self.bytes_max;
         if full || !queue.covers(more) {
             queue.clear();
@@ -331,7 +354,7 @@ impl OutboxesInner {
             self.overflowed.notify_one();
         } else {
             queue.bytes += more;
-            queue.said.push_back(OutboxItem::Message(message.clone()));
+            queue.said.push_back(item);
         }
         self.ring(state, slot);
     }

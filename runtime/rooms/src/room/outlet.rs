@@ -7,6 +7,7 @@ use super::exchanges::Exchanges;
 use super::figures::RoomFigures;
 use super::gate::OutputGate;
 use super::handle::Admission;
+use super::outbound::SharedLog;
 use super::responses::RoomAnswer;
 use super::roster::{NumberedOutputs, Roster};
 use super::turns::RoomParts;
@@ -15,7 +16,6 @@ use crate::taps::RoomTap;
 use room_core::event::CloseFrame;
 use room_core::id::{RequestId, Serial};
 use room_core::jobs::{CallId, JobId, Outcall, OutcallAnswer, RoomAddress};
-use room_core::metrics::RoomMetrics;
 use room_core::turn::{Output, Refusal};
 use room_store::{Offset, Settled, StoreError};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(super) struct Outlet {
     held_bytes: usize,
     /// What has left the gate for other servers and rooms, and was not taken yet.
     let_out: Vec<LetOut>,
-    metrics: Arc<RoomMetrics>,
+    parts: Arc<RoomParts>,
 }
 
 /// A request that a turn made.
@@ -157,19 +157,28 @@ impl HeldTurn {
 
 impl Outlet {
     /// Makes an outlet without connections, which holds nothing.
-    pub(super) fn new(parts: Arc<RoomParts>, figures: Arc<RoomFigures>, tap: Arc<RoomTap>) -> Self {
-        let (roster, gate) = (Roster::new(figures, tap), OutputGate::default());
-        let metrics = parts.metrics.clone();
-        let (exchanges, let_out) = (Exchanges::new(parts), Vec::new());
-        Self { roster, exchanges, gate, held_bytes: 0, let_out, metrics }
+    pub(super) fn new(
+        parts: Arc<RoomParts>,
+        figures: Arc<RoomFigures>,
+        tap: Arc<RoomTap>,
+        log: Option<Arc<SharedLog>>,
+    ) -> Self {
+        let (roster, gate) = (Roster::new(figures, tap, log), OutputGate::default());
+        let (exchanges, let_out) = (Exchanges::new(parts.clone()), Vec::new());
+        Self { roster, exchanges, gate, held_bytes: 0, let_out, parts }
     }
 
     /// Takes a turn's outputs. `commit` is the offset at which its writes are durable, if it wrote.
     pub(super) fn hold(&mut self, commit: Option<Offset>, said: TurnOutputs, reply: Reply) {
-        let TurnOutputs { said, asked } = said;
+        let TurnOutputs { mut said, asked } = said;
+        let horizon = self.roster.horizon();
+        if let Some(log) = &self.roster.log {
+            let now_ms = self.parts.clock.wall_ms();
+            said.entries = log.lock().append(said.first, &said.outputs, horizon, now_ms);
+        }
         let waits = commit.is_some() || self.is_holding();
         let since = waits.then(Instant::now);
-        let release = HeldTurn { said, horizon: self.roster.horizon(), asked, reply, since };
+        let release = HeldTurn { said, horizon, asked, reply, since };
         self.held_bytes += release.bytes();
         if let Some(release) = self.gate.hold(commit, release) {
             self.let_out(release);
@@ -228,10 +237,16 @@ impl Outlet {
     fn let_out(&mut self, release: HeldTurn) {
         self.held_bytes -= release.bytes();
         if let Some(since) = release.since {
-            self.metrics.gate_seconds.record(since.elapsed());
+            self.parts.metrics.gate_seconds.record(since.elapsed());
         }
-        if let Reply::Joined(DueOutputs { outcome: Ok(admission), .. }) = &release.reply {
+        if let Reply::Joined(DueOutputs { outcome: Ok(admission), .. }) = &release.reply
+            && admission.is_new()
+        {
             self.roster.opened(admission.serial);
+            self.roster.greet(admission.serial, self.parts.clock);
+        }
+        if let (Some(newest), Some(log)) = (release.said.entries.last(), &self.roster.log) {
+            log.lock().release(newest.number(), self.parts.clock.wall_ms());
         }
         self.roster.say(release.said, release.horizon, &mut self.exchanges);
         self.let_out.extend(release.asked.into_iter().map(LetOut::Asked));

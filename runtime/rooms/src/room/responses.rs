@@ -130,7 +130,14 @@ impl OpenResponse {
             Some(OutboxItem::Message(Message::Binary(piece))) => ResponsePart::Piece(piece),
             Some(OutboxItem::Message(Message::Text(text))) => ResponsePart::Piece(text.into()),
             Some(OutboxItem::Goodbye(frame)) if frame.code == COMPLETE => ResponsePart::End,
-            Some(OutboxItem::Goodbye(_) | OutboxItem::Overflow) | None => ResponsePart::Cut,
+            // The last two are items of connections, and never in the queue of a response.
+            Some(
+                OutboxItem::Goodbye(_)
+                | OutboxItem::Overflow
+                | OutboxItem::Entry(_)
+                | OutboxItem::Welcome(_),
+            )
+            | None => ResponsePart::Cut,
         };
         if !matches!(part, ResponsePart::Piece(_)) {
             self.visitor.over();

@@ -3,18 +3,25 @@
 //! Invariant: a broadcast reaches the connections that were open when its turn committed, once and in order,
 //! and no connection that came later. It does not know when an output may leave.
 
+mod absence;
+
+pub(super) use absence::Return;
+
 use super::exchanges::Exchanges;
 use super::figures::RoomFigures;
+use super::outbound::{LogEntry, SharedLog};
 use super::outbox::OutboxSender;
 use super::replacements::Replacements;
+use super::returning::Ticket;
 use crate::taps::{OutputReceivers, RoomTap};
 use hashbrown::HashMap;
 use room_core::connection::{Connection, Connections, Link};
-use room_core::event::{CloseFrame, Ending};
-use room_core::id::{ConnectionId, ConnectionSecret, SequenceNumber, Serial};
+use room_core::event::{CloseFrame, Ending, Message};
+use room_core::id::{ConnectionId, SequenceNumber, Serial};
 use room_core::turn::{Effects, Output, Tags, is_meant_for};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// The connected clients, and the ways to reach them.
 pub(super) struct Roster {
@@ -22,6 +29,10 @@ pub(super) struct Roster {
     /// Connections off the list, to which the gate may still hold outputs of their time.
     leaving: BTreeMap<Serial, Box<Connection>>,
     outboxes: HashMap<Serial, ClientRoute>,
+    /// What the room has sent, if its party remembers it.
+    pub(super) log: Option<Arc<SharedLog>>,
+    /// The connections whose clients are away, and when they end.
+    absent: BTreeSet<(Instant, Serial)>,
     figures: Arc<RoomFigures>,
     tap: Arc<RoomTap>,
 }
@@ -29,7 +40,8 @@ pub(super) struct Roster {
 /// The way to a client.
 struct ClientRoute {
     outbox: OutboxSender,
-    secret: Option<ConnectionSecret>,
+    /// With which its client may come back, if its transport or its party has anything to do with that.
+    ticket: Option<Box<Ticket>>,
     /// When the client was admitted, in milliseconds since 1970.
     since_ms: u64,
     replacements: Replacements,
@@ -41,12 +53,14 @@ pub(super) struct NumberedOutputs {
     /// The number of the first one. Each further one has the next number.
     pub(super) first: SequenceNumber,
     pub(super) outputs: Vec<Output>,
+    /// The entries of the room's log for those that are messages to connections, in the same order. Empty without a log.
+    pub(super) entries: Vec<Arc<LogEntry>>,
 }
 
 /// The way to a client that is being admitted.
 pub(super) struct ArrivingClient {
     pub(super) outbox: OutboxSender,
-    pub(super) secret: Option<ConnectionSecret>,
+    pub(super) ticket: Option<Box<Ticket>>,
     /// When the client is admitted, in milliseconds since 1970.
     pub(super) since_ms: u64,
     /// What the client knows of earlier connections with its id.
@@ -64,13 +78,35 @@ pub struct ConnectionSummary {
     pub lag_messages: usize,
     /// Their bytes.
     pub lag_bytes: usize,
+    /// True if its client is away and may come back.
+    pub is_away: bool,
+}
+
+impl ClientRoute {
+    /// Sends a message, with its id if the room's log remembers it.
+    #[inline]
+    fn send(&mut self, message: &Message, entry: Option<&Arc<LogEntry>>) {
+        let Some(entry) = entry else { return self.outbox.send(message) };
+        self.outbox.send_entry(entry);
+        if let Some(ticket) = &mut self.ticket {
+            ticket.sent = entry.number();
+        }
+    }
+
+    fn is_away(&self) -> bool {
+        self.ticket.as_ref().is_some_and(|ticket| ticket.absence.is_some())
+    }
 }
 
 impl Roster {
     /// Makes an empty roster.
-    pub(super) fn new(figures: Arc<RoomFigures>, tap: Arc<RoomTap>) -> Self {
-        let (connections, leaving, outboxes) = Default::default();
-        Self { connections, leaving, outboxes, figures, tap }
+    pub(super) fn new(
+        figures: Arc<RoomFigures>,
+        tap: Arc<RoomTap>,
+        log: Option<Arc<SharedLog>>,
+    ) -> Self {
+        let (connections, leaving, outboxes, absent) = Default::default();
+        Self { connections, leaving, outboxes, log, absent, figures, tap }
     }
 
     /// Returns the clients that came after this one, in the order in which they came.
@@ -79,7 +115,8 @@ impl Roster {
             let line = self.outboxes.get(&connection.serial)?;
             let (lag_messages, lag_bytes) = line.outbox.lag();
             let (connection, since_ms) = (connection.clone(), line.since_ms);
-            Some(ConnectionSummary { connection, since_ms, lag_messages, lag_bytes })
+            let is_away = line.is_away();
+            Some(ConnectionSummary { connection, since_ms, lag_messages, lag_bytes, is_away })
         })
     }
 
@@ -90,13 +127,6 @@ impl Roster {
 
     pub(super) fn get(&self, serial: Serial) -> Option<&Connection> {
         self.connections.get(serial)
-    }
-
-    /// Returns true if this is the secret of the connection. False, too, if it has none or is not there.
-    #[expect(dead_code, reason = "the transports that prove themselves come with the next commits")]
-    pub(super) fn owns(&self, serial: Serial, secret: ConnectionSecret) -> bool {
-        let own = self.outboxes.get(&serial).and_then(|line| line.secret);
-        own.is_some_and(|own| own.is(secret))
     }
 
     pub(super) fn by_id(&self, id: &str) -> Option<&Connection> {
@@ -113,8 +143,8 @@ impl Roster {
 
     /// Adds a client whose id is not in use.
     pub(super) fn join(&mut self, connection: Connection, arrival: ArrivingClient) {
-        let ArrivingClient { outbox, secret, since_ms, replacements } = arrival;
-        let route = ClientRoute { outbox, secret, since_ms, replacements };
+        let ArrivingClient { outbox, ticket, since_ms, replacements } = arrival;
+        let route = ClientRoute { outbox, ticket, since_ms, replacements };
         self.outboxes.insert(connection.serial, route);
         self.edit().insert(connection);
         self.figures.note_connections(self.len());
@@ -138,6 +168,7 @@ impl Roster {
 
     /// Ends a client's outbox, after the queued items.
     pub(super) fn hang_up(&mut self, serial: Serial) {
+        self.end_absence(serial);
         self.outboxes.remove(&serial);
         self.leaving.remove(&serial);
     }
@@ -188,18 +219,19 @@ impl Roster {
     /// Sends a turn's outputs; those to open responses go to `exchanges`. `horizon` is the newest connection at the
     /// time of the turn.
     pub(super) fn say(
-        &self,
-        NumberedOutputs { first, outputs }: NumberedOutputs,
+        &mut self,
+        NumberedOutputs { first, outputs, entries }: NumberedOutputs,
         horizon: Option<Serial>,
         exchanges: &mut Exchanges,
     ) {
-        let mut said = 0;
+        let (mut said, mut entries) = (0, entries.into_iter());
         for (at, output) in outputs.into_iter().enumerate() {
             let number = first.after(at as u64);
             match output {
                 Output::Send { to, message } => {
-                    if let Some(line) = self.outboxes.get(&to) {
-                        line.outbox.send(&message);
+                    let entry = entries.next();
+                    if let Some(line) = self.outboxes.get_mut(&to) {
+                        line.send(&message, entry.as_ref());
                         said += 1;
                         self.tell(to, |tap, id| {
                             tap.went(number, OutputReceivers::One(id), &message)
@@ -211,6 +243,7 @@ impl Roster {
                     exchanges.let_out(output);
                 }
                 Output::Broadcast { message, tag, without } => {
+                    let entry = entries.next();
                     // A client that has left since gets the messages before its close frame, and nothing after it.
                     let all = self.connections.all().chain(self.leaving.values().map(Box::as_ref));
                     let heard = all.filter(|connection| {
@@ -219,8 +252,8 @@ impl Roster {
                     });
                     let before = said;
                     for connection in heard {
-                        if let Some(line) = self.outboxes.get(&connection.serial) {
-                            line.outbox.send(&message);
+                        if let Some(line) = self.outboxes.get_mut(&connection.serial) {
+                            line.send(&message, entry.as_ref());
                             said += 1;
                         }
                     }
@@ -235,12 +268,13 @@ impl Roster {
         }
     }
 
-    /// Ends one connection after the messages that it got so far.
-    fn close(&self, number: SequenceNumber, to: Serial, frame: CloseFrame) {
+    /// Ends one connection after the messages that it got so far. If its client is away, it ends at once.
+    fn close(&mut self, number: SequenceNumber, to: Serial, frame: CloseFrame) {
         if let Some(line) = self.outboxes.get(&to) {
             self.tell(to, |tap, id| tap.closed(Some(number), OutputReceivers::One(id), &frame));
             line.outbox.close(frame);
         }
+        self.cut_absence(to);
     }
 
     /// Ends all connections.

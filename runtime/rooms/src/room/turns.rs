@@ -16,6 +16,7 @@ use super::figures::{FaultRecord, RoomFigures, RoomStage};
 use super::jobs::RoomJobs;
 use super::live::{InstanceHold, LiveInstance};
 use super::mailbox::Mailbox;
+use super::outbound::{OutboundLog, SharedLog};
 use super::outcalls::RoomOutcalls;
 use super::outlet::{Outlet, Reply, TurnOutputs};
 use super::outside::Outside;
@@ -27,6 +28,7 @@ use super::{RoomError, RoomOrders, StartFallback, boxed};
 use crate::taps::{RoomTap, Taps};
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
+use room_core::config::Retention;
 use room_core::event::{Event, GuestAnswer};
 use room_core::id::{ModuleHash, RoomId, Serial};
 use room_core::jobs::{Job, JobId, OutcallAnswer};
@@ -67,6 +69,8 @@ pub struct RoomParts {
     pub taps: Taps,
     /// The budget of the bytes that mailboxes and outboxes may hold.
     pub bytes: ByteBudget,
+    /// The budget of what rooms remember of their messages.
+    pub history: ByteBudget,
     /// The ways to other servers and rooms.
     pub outside: Arc<dyn Outside>,
 }
@@ -114,7 +118,7 @@ impl Turns {
         orders: RoomOrders,
         parts: Arc<RoomParts>,
     ) -> Result<Self, StoreError> {
-        let RoomOrders { code, lifetime, webhooks, .. } = orders;
+        let RoomOrders { code, lifetime, retention, webhooks, .. } = orders;
         let tap = Arc::new(parts.taps.of(room.clone()));
         let mut store = parts.store.room(&room).await?;
         let (jobs, damages) = RoomJobs::of(store.take_jobs());
@@ -127,6 +131,10 @@ impl Turns {
                 "a stored timer or request cannot be read and is left alone: {damage}"
             );
         }
+        let before = store.sequence().last();
+        let log = retention
+            .map(|retention| OutboundLog::new(before, retention, &parts.history))
+            .map(SharedLog::new);
         Ok(Self {
             usage: Usage::new(parts.served, lifetime, &parts.limits),
             jobs,
@@ -134,7 +142,7 @@ impl Turns {
             ticks: Ticks::default(),
             webhooks: TurnWebhooks::of(webhooks),
             store,
-            outlet: Outlet::new(parts.clone(), figures.clone(), tap.clone()),
+            outlet: Outlet::new(parts.clone(), figures.clone(), tap.clone(), log),
             figures,
             tap,
             room,
@@ -453,9 +461,13 @@ impl Turns {
         // The turn's event takes the next number.
         let first = JobId::first_of(self.store.sequence().last().after(1));
         let (responses, unstored) = (self.outlet.exchanges.open(), self.outcalls.unstored());
+        let history = self.outlet.roster.history(self.parts.clock);
         boxed(|| {
             let turn = Turn::new(view, connections, about, limits);
-            turn.with_jobs(jobs, first).with_unstored(unstored).with_responses(responses)
+            turn.with_jobs(jobs, first)
+                .with_unstored(unstored)
+                .with_responses(responses)
+                .with_history(history)
         })
     }
 
@@ -508,6 +520,12 @@ impl Turns {
         }
     }
 
+    /// Follows the party's settings for what the room remembers of its messages.
+    pub(super) fn remember(&mut self, retention: Option<Retention>) {
+        let (before, now_ms) = (self.store.sequence().last(), self.parts.clock.wall_ms());
+        self.outlet.roster.remember(retention, before, (&self.parts, now_ms));
+    }
+
     /// Returns the room's log.
     pub(super) fn log(&self) -> RoomLog<'_> {
         self.parts.logs.of_room(&self.room)
@@ -537,7 +555,8 @@ impl Turns {
 
     /// Gives outputs the next numbers.
     fn numbered(&self, outputs: Vec<Output>) -> NumberedOutputs {
-        NumberedOutputs { first: self.store.sequence().take(outputs.len()), outputs }
+        let first = self.store.sequence().take(outputs.len());
+        NumberedOutputs { first, outputs, entries: Vec::new() }
     }
 
     /// Releases all outputs that have become durable.

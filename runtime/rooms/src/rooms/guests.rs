@@ -23,6 +23,7 @@ pub struct GuestHost {
     spares: Arc<Semaphore>,
     hooks: Arc<Semaphore>,
     bytes: ByteBudget,
+    history: ByteBudget,
     fetch: FetchClient,
     limits: Arc<Limits>,
 }
@@ -39,6 +40,8 @@ pub struct Guests {
     pub hooks: Arc<Semaphore>,
     /// The budget of the bytes held for guests and clients of all projects.
     pub bytes: ByteBudget,
+    /// The budget of what rooms of all projects remember of their messages.
+    pub history: ByteBudget,
     /// Sends the project's requests to other servers.
     pub fetch: FetchClient,
     /// The project's limits. None of them exceeds the process's.
@@ -60,6 +63,7 @@ impl GuestHost {
             hooks: permits(limits.door_instances_max),
             fetch: FetchClient::new(limits, bytes.clone()),
             bytes,
+            history: ByteBudget::new(limits.history_node_bytes_max),
             limits: limits.clone(),
         })
     }
@@ -78,8 +82,9 @@ impl GuestHost {
         let engine = self.engine.for_project(limits.clone(), logs);
         let places = self.places.for_project(&limits, engine.memory().clone());
         let (spares, hooks) = (self.spares.clone(), self.hooks.clone());
-        let (bytes, fetch) = (self.bytes.clone(), self.fetch.for_project(limits.clone()));
-        Ok(Guests { engine, places, spares, hooks, bytes, fetch, limits })
+        let (bytes, history) = (self.bytes.clone(), self.history.clone());
+        let fetch = self.fetch.for_project(limits.clone());
+        Ok(Guests { engine, places, spares, hooks, bytes, history, fetch, limits })
     }
 
     /// Returns the limits of a project as they hold in this process.

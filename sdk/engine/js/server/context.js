@@ -178,6 +178,14 @@ export const extras = {
     return native.timers().map(timerOf);
   },
 
+  /**
+   * What the room has sent to all or to a tag, the oldest first, as far as `history` of the party says.
+   * @param {{limit?: number, before?: string, after?: string}} [options]
+   */
+  readHistory(options = {}) {
+    return native.history(options);
+  },
+
   call,
   rooms,
 };

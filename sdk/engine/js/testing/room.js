@@ -67,7 +67,7 @@ export class TestRoom {
   /** @param {string} name @param {any} [options] */
   constructor(name, options = {}, project = null) {
     if (typeof name !== "string" || name === "") throw new TypeError("a room needs a name: new TestRoom(\"lobby\")");
-    const { party = "main", vars, stored, others, clock, bytesMax } = options;
+    const { party = "main", vars, stored, others, clock, bytesMax, history } = options;
     this.name = name;
     this.party = party;
     this.#project = project;
@@ -80,6 +80,7 @@ export class TestRoom {
       others: entries(others).flatMap(([other, names]) => Array.from(/** @type {any} */ (names), (room) => [other, room])),
       clock: clock === undefined ? undefined : Number(clock),
       bytesMax,
+      history,
       project,
     });
     this.storage = new Stored(this.#number);

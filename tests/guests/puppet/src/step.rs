@@ -65,6 +65,8 @@ pub(crate) enum Step {
     List(Listing),
     /// Adds one to a number, and says it.
     Add(String),
+    /// Says the newest messages that the room has sent, at most so many, and whether there are more.
+    History(u32),
     /// Sets the alarm so many milliseconds from now.
     AlarmIn(u64),
     /// Says whether there is an alarm.
@@ -222,6 +224,12 @@ impl Step {
                 }
             }
             Self::Stream(step) => step.run(ctx, say),
+            Self::History(limit) => {
+                let read = ctx.history().limit(limit).read()?;
+                let texts = read.messages.iter().map(|sent| sent.message.as_text());
+                let texts: Vec<_> = texts.map(Option::unwrap_or_default).collect();
+                say(format!("{} more: {}", texts.join(","), read.more))
+            }
             Self::Report => say(serde_json::to_string(&room.report(ctx)?)?),
             step => step.store(ctx, say),
         }

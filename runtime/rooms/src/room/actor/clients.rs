@@ -6,10 +6,12 @@
 
 use super::super::RoomError;
 use super::super::handle::{Admission, ConnectingClient};
-use super::super::mail::JoinRequest;
+use super::super::mail::{ConnectionEnd, JoinRequest};
+use super::super::outbox::OutboxSender;
 use super::super::outlet::{DueOutputs, Reply};
 use super::super::replacements::{ReplacementDecision, Replacements};
-use super::super::roster::ArrivingClient;
+use super::super::returning::{Gap, Greeting, ReturningClient};
+use super::super::roster::{ArrivingClient, Return};
 use super::Actor;
 use bytes::Bytes;
 use room_core::connection::{Connection, Link};
@@ -20,6 +22,8 @@ use room_core::report;
 use room_core::turn::Output;
 use room_store::StoreError;
 use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// The close code of a connection whose id a newer one has. Clients know 44xx to be final. If both came back
 /// each time, they would replace each other forever.
@@ -28,8 +32,16 @@ const REPLACED: u16 = 4409;
 impl Actor {
     /// Lets a client in, or refuses it.
     pub(super) async fn connect(&mut self, joining: JoinRequest) -> Result<(), StoreError> {
-        let JoinRequest { visitor: ConnectingClient { id, request, secret }, outbox, reply } =
-            joining;
+        let JoinRequest { visitor, outbox, reply } = joining;
+        let ConnectingClient { id, request, secret, returning, rewind } = visitor;
+        let gap = match returning.map(|client| self.returning(&id, client)) {
+            Some(Ok(back)) => {
+                self.resume(back, outbox, reply);
+                return Ok(());
+            }
+            Some(Err(gap)) => Some(gap),
+            None => None,
+        };
         // Before the client is on the list: `on_start` must not broadcast to a client that is not in yet. And
         // before the client replaces another: a client that cannot be admitted must replace nobody.
         if let Err(error) = self.ready().await? {
@@ -50,11 +62,12 @@ impl Actor {
         let uri = Arc::from(request.uri.as_str());
         let (tags, state) = (Arc::default(), Bytes::new());
         let connection = Connection { id, serial, uri, tags, state, link: Link::Open };
-        let arrival = ArrivingClient { outbox, secret, since_ms, replacements };
+        let ticket = self.turns.outlet.roster.ticket(secret, Greeting { gap, rewind });
+        let arrival = ArrivingClient { outbox, ticket, since_ms, replacements };
         self.turns.outlet.roster.join(connection.clone(), arrival);
         match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {
             Ok(turn) => {
-                let admission = Admission::new(self.mailbox.clone(), serial);
+                let admission = Admission::new(self.mailbox.clone(), serial, 0);
                 self.turns.hold(turn, Reply::Joined(DueOutputs::new(reply, Ok(admission))));
             }
             Err(error) => {
@@ -62,6 +75,62 @@ impl Actor {
                 self.turns.outlet.roster.hang_up(serial);
                 self.refuse(Reply::Joined(DueOutputs::new(reply, Err(error))));
             }
+        }
+        Ok(())
+    }
+
+    /// Looks for the connection of a client that comes back.
+    fn returning(&mut self, id: &ConnectionId, client: ReturningClient) -> Result<Return, Gap> {
+        let now_ms = self.turns.parts.clock.wall_ms();
+        let back = self.turns.outlet.roster.returning(id, client, now_ms);
+        if let Err(gap) = &back {
+            self.turns.parts.metrics.resume_gaps.count((*gap).into());
+        }
+        back
+    }
+
+    /// Gives a connection to the new transport of its client. The guest does not learn of it. The client is let in when
+    /// the earlier turns are durable; what waits for that follows what it missed.
+    fn resume(
+        &mut self,
+        back: Return,
+        outbox: OutboxSender,
+        reply: oneshot::Sender<Result<Admission, RoomError>>,
+    ) {
+        let resumed = self.turns.outlet.roster.resume(back, outbox);
+        let admission = resumed
+            .map(|(serial, transport)| Admission::new(self.mailbox.clone(), serial, transport));
+        self.turns.parts.metrics.resumed.increment(1);
+        self.refuse(Reply::Joined(DueOutputs::new(reply, admission.ok_or(RoomError::Gone))));
+    }
+
+    /// Handles a report about the transport of a connection, unless the connection has another one by now.
+    pub(super) async fn part(&mut self, parting: ConnectionEnd) -> Result<(), StoreError> {
+        let roster = &mut self.turns.outlet.roster;
+        match parting {
+            ConnectionEnd::Failed { who, transport, error } => {
+                if let Some(connection) = roster.get(who).cloned()
+                    && roster.has_transport(who, transport)
+                {
+                    self.plain(Event::Error { connection, error }, Some(who)).await?;
+                }
+            }
+            ConnectionEnd::Closed { who, transport, ending } => {
+                let is_over = roster.has_transport(who, transport)
+                    && !roster.suspend(who, &ending, &self.turns.parts);
+                if is_over {
+                    self.close(who, ending).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the connections whose clients have been away for too long.
+    pub(super) async fn end_overdue(&mut self) -> Result<(), StoreError> {
+        while let Some(who) = self.turns.outlet.roster.take_overdue() {
+            self.close(who, Ending::broken_off()).await?;
+            self.last_event = Instant::now();
         }
         Ok(())
     }
@@ -79,8 +148,9 @@ impl Actor {
             return Ok(Some(Replacements::default()));
         };
         let mut known = roster.replacements(old).copied().unwrap_or_default();
-        // A client that the room closed is expected to come again.
+        // A client that the room closed, or that is away, is expected to come again.
         if link == Link::Open
+            && !roster.is_away(old)
             && let Some(replacements) = roster.replacements(old)
         {
             match replacements.meet(now_ms, &self.turns.parts.limits) {

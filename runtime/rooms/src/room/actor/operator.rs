@@ -5,6 +5,7 @@
 
 use super::super::edit::{Edit, EditReply};
 use super::super::exchanges::StreamsSummary;
+use super::super::outbound::LogSummary;
 use super::super::outlet::{DueOutputs, Reply};
 use super::super::roster::ConnectionSummary;
 use super::Actor;
@@ -52,6 +53,8 @@ pub struct ActorReport {
     pub ticks: Option<Duration>,
     /// Its open responses.
     pub streams: StreamsSummary,
+    /// What it remembers of its messages, if its party says so.
+    pub log: Option<LogSummary>,
     /// Its stored facts.
     pub facts: RoomFacts,
 }
@@ -83,6 +86,7 @@ impl Actor {
             running: self.turns.outcalls.len(),
             ticks: self.turns.ticks.every(),
             streams: self.turns.outlet.exchanges.summary(),
+            log: self.turns.outlet.roster.log_summary(),
             facts: self.turns.store.facts(),
         }
     }

@@ -70,6 +70,9 @@ impl Turns {
         self.jobs.forget();
         self.outcalls.clear();
         self.ticks.stop();
+        if let Some(log) = &self.outlet.roster.log {
+            log.lock().clear(self.store.sequence().last());
+        }
         let webhooks = self.take_last_webhooks();
         self.store.commit_end_with(self.module(), webhooks).await
     }

@@ -54,6 +54,9 @@ fn make_room(ctx: Ctx<'_>, options: Object<'_>) -> Result<u32> {
     if let Some(bytes) = optional::<f64>(&options, "bytesMax")? {
         builder = builder.room_bytes_max(whole(&ctx, "bytesMax", bytes)?);
     }
+    if let Some(messages) = optional::<u32>(&options, "history")? {
+        builder = builder.history(messages as usize);
+    }
     let room = match optional::<u32>(&options, "project")? {
         Some(project) => rooms::project(&ctx, project)?.borrow_mut().add(builder),
         None => builder.build(),

@@ -1,0 +1,262 @@
+//! Connections whose clients are away. Owns the step from a lost transport to the next one.
+//!
+//! Invariant: a connection that gets a new transport gets what the log has for it in the same step, so that no message
+//! comes between or twice. A connection is away at most once and until one time. It does not know who decides that a
+//! client is gone.
+
+use super::super::outbound::{LogEntry, LogSummary, OutboundLog, SharedLog};
+use super::super::outbox::OutboxSender;
+use super::super::returning::{
+    Absence, AbsenceMarks, Arrival, Gap, Greeting, ReturningClient, Ticket, Welcome, may_return,
+};
+use super::super::turns::RoomParts;
+use super::{ClientRoute, Roster};
+use room_core::clock::Clock;
+use room_core::config::Retention;
+use room_core::connection::{Connection, Link};
+use room_core::event::{CloseFrame, Ending};
+use room_core::id::{ConnectionId, ConnectionSecret, SequenceNumber, Serial};
+use room_core::limits::ms;
+use room_core::metrics::GaugeShare;
+use room_core::turn::History;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// The close code of a transport whose connection has a newer one.
+const SUPERSEDED: u16 = 4409;
+
+/// A connection that a client may have again, and what it missed.
+pub(in super::super) struct Return {
+    serial: Serial,
+    missed: Vec<Arc<LogEntry>>,
+}
+
+impl Roster {
+    /// Follows the party's settings. Without any, nothing is remembered, and clients that are away do not come back.
+    pub(in super::super) fn remember(
+        &mut self,
+        retention: Option<Retention>,
+        before: SequenceNumber,
+        (parts, now_ms): (&RoomParts, u64),
+    ) {
+        match (retention, &mut self.log) {
+            (Some(retention), Some(log)) => log.lock().set_retention(retention, now_ms),
+            (Some(retention), none) => {
+                let log = OutboundLog::new(before, retention, &parts.history);
+                *none = Some(SharedLog::new(log));
+            }
+            (None, log) => *log = None,
+        }
+        if self.resume_ms() == 0 {
+            let absent: Vec<_> = self.absent.iter().map(|(_, serial)| *serial).collect();
+            absent.into_iter().for_each(|serial| self.cut_absence(serial));
+        }
+    }
+
+    /// Returns what turns may read of the room's messages; `None` if nothing is remembered.
+    pub(in super::super) fn history(&self, clock: Clock) -> Option<Arc<dyn History>> {
+        let log = self.log.as_ref()?;
+        log.lock().prune(clock.wall_ms());
+        Some(log.clone())
+    }
+
+    /// Makes the ticket of a new client; `None` if it will neither come back nor be told anything.
+    pub(in super::super) fn ticket(
+        &self,
+        secret: Option<ConnectionSecret>,
+        greeting: Greeting,
+    ) -> Option<Box<Ticket>> {
+        let is_needed = secret.is_some() || greeting.rewind.is_some();
+        is_needed.then(|| {
+            let (sent, greeting) = (SequenceNumber::default(), Some(greeting));
+            Box::new(Ticket { secret, transport: 0, sent, greeting, absence: None })
+        })
+    }
+
+    /// Tells a client that is in what it has to know, and sends it what it asked for of the time before.
+    pub(in super::super) fn greet(&mut self, serial: Serial, clock: Clock) {
+        let resume_ms = self.resume_ms();
+        let (Some(connection), Some(ClientRoute { outbox, ticket: Some(ticket), .. })) =
+            (self.connections.get(serial), self.outboxes.get_mut(&serial))
+        else {
+            return;
+        };
+        let Some(Greeting { mut gap, rewind }) = ticket.greeting.take() else { return };
+        let at = self.log.as_ref().map(|log| log.lock().position());
+        ticket.sent = at.unwrap_or_default();
+        let mut before = Vec::new();
+        if let (Some(rewind), Some(log)) = (rewind, &self.log) {
+            match log.lock().rewound(rewind, connection, clock.wall_ms()) {
+                Ok(entries) => before = entries,
+                Err(missing) => gap = gap.or(Some(missing)),
+            }
+        }
+        if let Some(secret) = ticket.secret {
+            let (connection, arrival) =
+                (connection.id.clone(), gap.map_or(Arrival::New, Arrival::Gap));
+            outbox.welcome(Welcome { connection, secret, resume_ms, at, arrival });
+        }
+        before.iter().for_each(|entry| outbox.send_entry(entry));
+    }
+
+    /// Returns true if this is the transport that the connection has.
+    pub(in super::super) fn has_transport(&self, serial: Serial, transport: u32) -> bool {
+        let own = self.outboxes.get(&serial).and_then(|line| line.ticket.as_ref());
+        own.is_none_or(|ticket| ticket.transport == transport)
+    }
+
+    /// Returns true if the client of this connection is away.
+    pub(in super::super) fn is_away(&self, serial: Serial) -> bool {
+        self.outboxes.get(&serial).is_some_and(ClientRoute::is_away)
+    }
+
+    /// Notes that a client lost its transport. Returns false if its connection ends with that.
+    pub(in super::super) fn suspend(
+        &mut self,
+        serial: Serial,
+        ending: &Ending,
+        parts: &RoomParts,
+    ) -> bool {
+        let resume_ms = self.resume_ms();
+        let is_open = self.get(serial).is_some_and(|connection| connection.link == Link::Open);
+        if resume_ms == 0 || !is_open || !may_return(ending) {
+            return false;
+        }
+        let Some(connection) = self.connections.get(serial) else { return false };
+        let mut permit = parts.history.permit();
+        if !permit.cover(held_bytes(connection)) {
+            return false;
+        }
+        let position = self.position();
+        let Some(ticket) = self.outboxes.get_mut(&serial).and_then(|line| line.ticket.as_mut())
+        else {
+            return false;
+        };
+        if ticket.secret.is_none() || ticket.greeting.is_some() {
+            return false;
+        }
+        let until = Instant::now() + ms(resume_ms);
+        let marks = AbsenceMarks { sent: ticket.sent, position };
+        let _counted = GaugeShare::of(&parts.metrics.suspended);
+        ticket.absence = Some(Absence { until, marks, _permit: permit, _counted });
+        self.absent.insert((until, serial));
+        true
+    }
+
+    /// Looks for the connection of a client that comes back.
+    ///
+    /// # Errors
+    /// [`Gap`]: it cannot have its connection again.
+    pub(in super::super) fn returning(
+        &mut self,
+        id: &ConnectionId,
+        client: ReturningClient,
+        now_ms: u64,
+    ) -> Result<Return, Gap> {
+        let Self { connections, outboxes, log, .. } = self;
+        let connection = connections.by_id(id.as_str()).filter(|own| own.link == Link::Open);
+        let connection = connection.ok_or(Gap::UnknownConnection)?;
+        let ticket = outboxes.get(&connection.serial).and_then(|line| line.ticket.as_ref());
+        let ticket = ticket.ok_or(Gap::UnknownConnection)?;
+        if ticket.greeting.is_some() || !client.secret.is_some_and(|own| ticket.is_owned_by(own)) {
+            return Err(Gap::UnknownConnection);
+        }
+        let mut log = log.as_ref().map(|log| log.lock()).ok_or(Gap::UnknownConnection)?;
+        if log.retention().resume_ms == 0 {
+            return Err(Gap::UnknownConnection);
+        }
+        let marks = match &ticket.absence {
+            Some(absence) => absence.marks,
+            None => AbsenceMarks { sent: ticket.sent, position: log.position() },
+        };
+        let missed = log.since(marks.cursor(client.since), now_ms)?;
+        let missed = missed.filter(|entry| entry.is_for(connection)).cloned().collect();
+        Ok(Return { serial: connection.serial, missed })
+    }
+
+    /// Gives a connection to a new transport, and sends what it missed. Returns its serial and the transport's number.
+    pub(in super::super) fn resume(
+        &mut self,
+        Return { serial, missed }: Return,
+        outbox: OutboxSender,
+    ) -> Option<(Serial, u32)> {
+        self.end_absence(serial);
+        let (resume_ms, at) =
+            (self.resume_ms(), self.log.as_ref().map(|log| log.lock().position()));
+        let connection = self.connections.get(serial)?.id.clone();
+        let line = self.outboxes.get_mut(&serial)?;
+        let ticket = line.ticket.as_mut()?;
+        let (secret, arrival) = (ticket.secret?, Arrival::Resumed);
+        ticket.transport = ticket.transport.wrapping_add(1);
+        let before = std::mem::replace(&mut line.outbox, outbox);
+        before.close(CloseFrame::new(SUPERSEDED, "the connection goes on over a newer transport"));
+        line.outbox.welcome(Welcome { connection, secret, resume_ms, at, arrival });
+        missed.iter().for_each(|entry| line.outbox.send_entry(entry));
+        Some((serial, ticket.transport))
+    }
+
+    /// Returns when the next connection ends whose client is away.
+    pub(in super::super) fn next_absence(&self) -> Option<Instant> {
+        self.absent.first().map(|(until, _)| *until)
+    }
+
+    /// Returns true if the client of a connection has been away for too long.
+    pub(in super::super) fn has_overdue(&self) -> bool {
+        self.absent.first().is_some_and(|(until, _)| *until <= Instant::now())
+    }
+
+    /// Takes the next connection whose client has been away for too long.
+    pub(in super::super) fn take_overdue(&mut self) -> Option<Serial> {
+        let (until, serial) = *self.absent.first()?;
+        if until > Instant::now() {
+            return None;
+        }
+        self.end_absence(serial);
+        Some(serial)
+    }
+
+    /// Returns how long a client may be away, in milliseconds.
+    fn resume_ms(&self) -> u64 {
+        self.log.as_ref().map_or(0, |log| log.lock().retention().resume_ms)
+    }
+
+    fn position(&self) -> SequenceNumber {
+        self.log.as_ref().map(|log| log.lock().position()).unwrap_or_default()
+    }
+
+    /// Returns what an operator sees of the log; `None` if the room has none.
+    pub(in super::super) fn log_summary(&self) -> Option<LogSummary> {
+        self.log.as_ref().map(|log| log.lock().summary(self.absent.len()))
+    }
+
+    /// Forgets that a client is away.
+    pub(super) fn end_absence(&mut self, serial: Serial) {
+        if self.absent.is_empty() {
+            return;
+        }
+        let ticket = self.outboxes.get_mut(&serial).and_then(|line| line.ticket.as_mut());
+        if let Some(absence) = ticket.and_then(|ticket| ticket.absence.take()) {
+            self.absent.remove(&(absence.until, serial));
+        }
+    }
+
+    /// Lets a connection whose client is away end now.
+    pub(super) fn cut_absence(&mut self, serial: Serial) {
+        if self.absent.is_empty() {
+            return;
+        }
+        let ticket = self.outboxes.get_mut(&serial).and_then(|line| line.ticket.as_mut());
+        if let Some(absence) = ticket.and_then(|ticket| ticket.absence.as_mut()) {
+            self.absent.remove(&(absence.until, serial));
+            absence.until = Instant::now();
+            self.absent.insert((absence.until, serial));
+        }
+    }
+}
+
+/// Returns what a connection without a transport occupies, in bytes.
+fn held_bytes(connection: &Connection) -> usize {
+    let tags: usize = connection.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
+    let texts = connection.id.as_str().len() + connection.uri.len();
+    texts + tags + connection.state.len() + size_of::<Connection>() + size_of::<ClientRoute>()
+}
