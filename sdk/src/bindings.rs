@@ -6075,6 +6075,387 @@ pub mod room {
                 }
             }
         }
+        /// Who a client is, if the project has `[auth]` in room.toml: the host has checked its token or ticket before the
+        /// module learns of it, and no client can send what is found here. A module may do without this interface.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod identity {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            wit_bindgen::rt::bitflags::bitflags! {
+                #[doc = " What a client may do. The host enforces `read` and `write`."]
+                #[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Clone, Copy)] pub
+                struct Capabilities : u8 { #[doc = " It gets what the room sends."] const
+                READ = 1 << 0; #[doc =
+                " It may send messages, and requests other than `GET` and `HEAD`."] const
+                WRITE = 1 << 1; #[doc =
+                " The room may show it to others. Only the room knows what that means."]
+                const PRESENCE = 1 << 2; }
+            }
+            /// Who a client is.
+            #[derive(Clone)]
+            pub struct Proof {
+                /// The claims of its token or ticket, the text of a JSON object. At most `claims_bytes_max`.
+                pub claims: _rt::String,
+                /// What it may do: everything, unless a ticket says otherwise.
+                pub capabilities: Capabilities,
+                /// When its connection is closed with 4401, in milliseconds since 1970-01-01T00:00:00Z: the token's `exp` and
+                /// the `skew_s` of `[auth]`. None for a ticket, whose time is that for connecting.
+                pub ends: ::core::option::Option<u64>,
+            }
+            impl ::core::fmt::Debug for Proof {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Proof")
+                        .field("claims", &self.claims)
+                        .field("capabilities", &self.capabilities)
+                        .field("ends", &self.ends)
+                        .finish()
+                }
+            }
+            /// What a ticket allows.
+            #[derive(Clone)]
+            pub struct Grant {
+                /// The party's name.
+                pub party: _rt::String,
+                /// The room's name, not percent-encoded; none for every room of the party.
+                pub room: ::core::option::Option<_rt::String>,
+                /// For how long it can be used, in milliseconds: at most `ticket_ms_max`.
+                pub ms: u64,
+                /// What its client may do.
+                pub capabilities: Capabilities,
+                /// Whether it can be used once.
+                pub once: bool,
+                /// The claims that the room gets, the text of a JSON object; none for `{}`.
+                pub claims: ::core::option::Option<_rt::String>,
+            }
+            impl ::core::fmt::Debug for Grant {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Grant")
+                        .field("party", &self.party)
+                        .field("room", &self.room)
+                        .field("ms", &self.ms)
+                        .field("capabilities", &self.capabilities)
+                        .field("once", &self.once)
+                        .field("claims", &self.claims)
+                        .finish()
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Who sent the request that the running callback is about: `tags`, `on-connect`, `on-request`, and the hooks
+            /// `on-before-connect`, `on-before-request`, `on-fetch` and `on-socket`. None in others, and if the client showed
+            /// no token where none is needed.
+            #[allow(async_fn_in_trait)]
+            pub fn of_request() -> ::core::option::Option<Proof> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 32 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 32
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/identity@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "of-request"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result9 = match l2 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l3 = *ptr0.add(8).cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                let bytes5 = _rt::Vec::from_raw_parts(
+                                    l3.cast(),
+                                    len5,
+                                    len5,
+                                );
+                                let l6 = i32::from(
+                                    *ptr0
+                                        .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l7 = i32::from(
+                                    *ptr0
+                                        .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                Proof {
+                                    claims: _rt::string_lift(bytes5),
+                                    capabilities: Capabilities::empty()
+                                        | Capabilities::from_bits_retain(((l6 as u8) << 0) as _),
+                                    ends: match l7 {
+                                        0 => None,
+                                        1 => {
+                                            let e = {
+                                                let l8 = *ptr0
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i64>();
+                                                l8 as u64
+                                            };
+                                            Some(e)
+                                        }
+                                        _ => _rt::invalid_enum_discriminant(),
+                                    },
+                                }
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result9
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Who the connection with this id is. None if it is not open, or showed no token where none is needed. In
+            /// `on-close` and `on-error` the connection that the event is about is still found.
+            #[allow(async_fn_in_trait)]
+            pub fn of_connection(id: &str) -> ::core::option::Option<Proof> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 32 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 32
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = id;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/identity@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "of-connection"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result10 = match l3 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l4 = *ptr1.add(8).cast::<*mut u8>();
+                                let l5 = *ptr1
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len6 = l5;
+                                let bytes6 = _rt::Vec::from_raw_parts(
+                                    l4.cast(),
+                                    len6,
+                                    len6,
+                                );
+                                let l7 = i32::from(
+                                    *ptr1
+                                        .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l8 = i32::from(
+                                    *ptr1
+                                        .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                Proof {
+                                    claims: _rt::string_lift(bytes6),
+                                    capabilities: Capabilities::empty()
+                                        | Capabilities::from_bits_retain(((l7 as u8) << 0) as _),
+                                    ends: match l8 {
+                                        0 => None,
+                                        1 => {
+                                            let e = {
+                                                let l9 = *ptr1
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i64>();
+                                                l9 as u64
+                                            };
+                                            Some(e)
+                                        }
+                                        _ => _rt::invalid_enum_discriminant(),
+                                    },
+                                }
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result10
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Makes a ticket, which a client sends in place of a token. It has no effect, and it may be made in every
+            /// callback but the hooks. An error is a sentence for the author of the room.
+            #[allow(async_fn_in_trait)]
+            pub fn ticket(
+                grant: &Grant,
+            ) -> ::core::result::Result<_rt::String, _rt::String> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 3
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let Grant {
+                        party: party0,
+                        room: room0,
+                        ms: ms0,
+                        capabilities: capabilities0,
+                        once: once0,
+                        claims: claims0,
+                    } = grant;
+                    let vec1 = party0;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let (result3_0, result3_1, result3_2) = match room0 {
+                        Some(e) => {
+                            let vec2 = e;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            (1i32, ptr2.cast_mut(), len2)
+                        }
+                        None => (0i32, ::core::ptr::null_mut(), 0usize),
+                    };
+                    let flags4 = capabilities0;
+                    let (result6_0, result6_1, result6_2) = match claims0 {
+                        Some(e) => {
+                            let vec5 = e;
+                            let ptr5 = vec5.as_ptr().cast::<u8>();
+                            let len5 = vec5.len();
+                            (1i32, ptr5.cast_mut(), len5)
+                        }
+                        None => (0i32, ::core::ptr::null_mut(), 0usize),
+                    };
+                    let ptr7 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/identity@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "ticket"]
+                        fn wit_import8(
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: i64,
+                            _: i32,
+                            _: i32,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import8(
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: i64,
+                        _: i32,
+                        _: i32,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import8(
+                        ptr1.cast_mut(),
+                        len1,
+                        result3_0,
+                        result3_1,
+                        result3_2,
+                        _rt::as_i64(ms0),
+                        (flags4.bits() >> 0) as i32,
+                        match once0 {
+                            true => 1,
+                            false => 0,
+                        },
+                        result6_0,
+                        result6_1,
+                        result6_2,
+                        ptr7,
+                    );
+                    let l9 = i32::from(*ptr7.add(0).cast::<u8>());
+                    let result16 = match l9 {
+                        0 => {
+                            let e = {
+                                let l10 = *ptr7
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l11 = *ptr7
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len12 = l11;
+                                let bytes12 = _rt::Vec::from_raw_parts(
+                                    l10.cast(),
+                                    len12,
+                                    len12,
+                                );
+                                _rt::string_lift(bytes12)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l13 = *ptr7
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l14 = *ptr7
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len15 = l14;
+                                let bytes15 = _rt::Vec::from_raw_parts(
+                                    l13.cast(),
+                                    len15,
+                                    len15,
+                                );
+                                _rt::string_lift(bytes15)
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result16
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -10453,9 +10834,9 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 5379] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 5641] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x86)\x01A\x02\x01A6\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8c+\x01A\x02\x01A8\x01\
 B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\0\x01\
 \x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uris\x07h\
 eaders\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x05\
@@ -10542,34 +10923,40 @@ sw\x04\0\x07caching\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07timeout\x08\x09redirect
 s\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messages\x04\
 \0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07options\x0b\
 \0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\x12\x01B\
-\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\x13\x01\
-B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:runtime/ex\
-piry@0.1.0\x05\x14\x02\x03\0\x08\x05timer\x01B\x07\x02\x03\x02\x01\x15\x04\0\x05\
-timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\x01\
-@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1froom:runtime/timer-events@0.1.0\x05\x16\
-\x02\x03\0\x02\x07failure\x02\x03\0\x02\x05chunk\x02\x03\0\x02\x0croom-address\x01\
-B\x15\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\0\x02\x03\x02\x01\x17\x04\0\x07\
-failure\x03\0\x02\x02\x03\x02\x01\x18\x04\0\x05chunk\x03\0\x04\x02\x03\x02\x01\x19\
-\x04\0\x0croom-address\x03\0\x06\x01j\x01\x01\x01\x03\x01j\0\x01s\x01@\x03\x02id\
-s\x03tags\x06answer\x08\0\x09\x04\0\x0bon-response\x01\x0a\x01@\x01\x05chunk\x05\
-\0\x09\x04\0\x08on-chunk\x01\x0b\x01p}\x01j\x01\x0c\x01s\x01@\x03\x06caller\x07\x02\
-ids\x04data\x0c\0\x0d\x04\0\x07on-call\x01\x0e\x01j\x01\x0c\x01\x03\x01@\x03\x02\
-ids\x03tags\x06answer\x0f\0\x09\x04\0\x09on-answer\x01\x10\x04\0!room:runtime/ou\
-tcall-events@0.1.0\x05\x1a\x01B\x0c\x01m\x03\x09too-large\x07stalled\x07aborted\x04\
-\0\x0abody-error\x03\0\0\x01p}\x01q\x03\x04more\x01\x02\0\x04last\x01\x02\0\x06f\
-ailed\x01\x01\0\x04\0\x0abody-piece\x03\0\x03\x01m\x05\x04left\x04slow\x04idle\x04\
-late\x06failed\x04\0\x0astream-end\x03\0\x05\x01j\0\x01s\x01@\x02\x02ids\x05piec\
-e\x04\0\x07\x04\0\x07on-body\x01\x08\x01@\x02\x02ids\x06reason\x06\0\x07\x04\0\x0f\
-on-stream-close\x01\x09\x04\0\x20room:runtime/stream-events@0.1.0\x05\x1b\x01B\x03\
-\x01j\0\x01s\x01@\x02\x04names\x02atw\0\0\x04\0\x07on-cron\x01\x01\x04\0\x1eroom\
-:runtime/cron-events@0.1.0\x05\x1c\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07request\
-\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x09\x04\
-\0\x0bclose-frame\x03\0\x04\x01r\x02\x05partys\x04rooms\x04\0\x0bdestination\x03\
-\0\x06\x01q\x04\x05enter\x01\x07\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x07u\
-nknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\
+\x10\x01n\x03\x04read\x05write\x08presence\x04\0\x0ccapabilities\x03\0\0\x01kw\x01\
+r\x03\x06claimss\x0ccapabilities\x01\x04ends\x02\x04\0\x05proof\x03\0\x03\x01ks\x01\
+r\x06\x05partys\x04room\x05\x02msw\x0ccapabilities\x01\x04once\x7f\x06claims\x05\
+\x04\0\x05grant\x03\0\x06\x01k\x04\x01@\0\0\x08\x04\0\x0aof-request\x01\x09\x01@\
+\x01\x02ids\0\x08\x04\0\x0dof-connection\x01\x0a\x01j\x01s\x01s\x01@\x01\x05gran\
+t\x07\0\x0b\x04\0\x06ticket\x01\x0c\x03\0\x1broom:runtime/identity@0.1.0\x05\x13\
+\x01B\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\x14\
+\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:runtim\
+e/expiry@0.1.0\x05\x15\x02\x03\0\x08\x05timer\x01B\x07\x02\x03\x02\x01\x16\x04\0\
+\x05timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\
+\x01@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1froom:runtime/timer-events@0.1.0\x05\
+\x17\x02\x03\0\x02\x07failure\x02\x03\0\x02\x05chunk\x02\x03\0\x02\x0croom-addre\
+ss\x01B\x15\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\0\x02\x03\x02\x01\x18\x04\
+\0\x07failure\x03\0\x02\x02\x03\x02\x01\x19\x04\0\x05chunk\x03\0\x04\x02\x03\x02\
+\x01\x1a\x04\0\x0croom-address\x03\0\x06\x01j\x01\x01\x01\x03\x01j\0\x01s\x01@\x03\
+\x02ids\x03tags\x06answer\x08\0\x09\x04\0\x0bon-response\x01\x0a\x01@\x01\x05chu\
+nk\x05\0\x09\x04\0\x08on-chunk\x01\x0b\x01p}\x01j\x01\x0c\x01s\x01@\x03\x06calle\
+r\x07\x02ids\x04data\x0c\0\x0d\x04\0\x07on-call\x01\x0e\x01j\x01\x0c\x01\x03\x01\
+@\x03\x02ids\x03tags\x06answer\x0f\0\x09\x04\0\x09on-answer\x01\x10\x04\0!room:r\
+untime/outcall-events@0.1.0\x05\x1b\x01B\x0c\x01m\x03\x09too-large\x07stalled\x07\
+aborted\x04\0\x0abody-error\x03\0\0\x01p}\x01q\x03\x04more\x01\x02\0\x04last\x01\
+\x02\0\x06failed\x01\x01\0\x04\0\x0abody-piece\x03\0\x03\x01m\x05\x04left\x04slo\
+w\x04idle\x04late\x06failed\x04\0\x0astream-end\x03\0\x05\x01j\0\x01s\x01@\x02\x02\
+ids\x05piece\x04\0\x07\x04\0\x07on-body\x01\x08\x01@\x02\x02ids\x06reason\x06\0\x07\
+\x04\0\x0fon-stream-close\x01\x09\x04\0\x20room:runtime/stream-events@0.1.0\x05\x1c\
+\x01B\x03\x01j\0\x01s\x01@\x02\x04names\x02atw\0\0\x04\0\x07on-cron\x01\x01\x04\0\
+\x1eroom:runtime/cron-events@0.1.0\x05\x1d\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07\
+request\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x09\
+\x04\0\x0bclose-frame\x03\0\x04\x01r\x02\x05partys\x04rooms\x04\0\x0bdestination\
+\x03\0\x06\x01q\x04\x05enter\x01\x07\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x07\
+unknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\
 \x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\x09\x01s\x01@\x01\x07re\
 quest\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\x18room:runtime/fetch@0.1.0\x05\
-\x1d\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x03\x04\
+\x1e\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x03\x04\
 \0\x07request\x03\0\x02\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x04\x02\x03\x02\
 \x01\x08\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\x09\x04\0\x0bclose-frame\x03\
 \0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01\
@@ -10579,13 +10966,13 @@ connections\x07message\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnect
 ion\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aco\
 nnection\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\
 \x07request\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\
-\x19room:runtime/events@0.1.0\x05\x1e\x01B\x0e\x02\x03\x02\x01\x03\x04\0\x07requ\
+\x19room:runtime/events@0.1.0\x05\x1f\x01B\x0e\x02\x03\x02\x01\x03\x04\0\x07requ\
 est\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x09\x04\
 \0\x0bclose-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06\
 refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05\
 lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\
 \0\x11on-before-connect\x01\x0b\x04\0\x11on-before-request\x01\x0b\x04\0\x17room\
-:runtime/door@0.1.0\x05\x1f\x04\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\
+:runtime/door@0.1.0\x05\x20\x04\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\
 \0\x06module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
 0.262.0\x10wit-bindgen-rust\x060.63.0";
         };
@@ -10600,9 +10987,9 @@ pub use __export_module_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3692] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xcf\x1b\x01A\x02\x01\
-A\x20\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3954] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd5\x1d\x01A\x02\x01\
+A\"\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
@@ -10688,9 +11075,15 @@ m\x03\x06follow\x06manual\x05error\x04\0\x09redirects\x03\0\x04\x01r\x02\x03keys
 irects\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messag\
 es\x04\0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07op\
 tions\x0b\0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\
-\x12\x04\09room:runtime/module-with-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\
-\0&module-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocess\
-ed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+\x12\x01B\x10\x01n\x03\x04read\x05write\x08presence\x04\0\x0ccapabilities\x03\0\0\
+\x01kw\x01r\x03\x06claimss\x0ccapabilities\x01\x04ends\x02\x04\0\x05proof\x03\0\x03\
+\x01ks\x01r\x06\x05partys\x04room\x05\x02msw\x0ccapabilities\x01\x04once\x7f\x06\
+claims\x05\x04\0\x05grant\x03\0\x06\x01k\x04\x01@\0\0\x08\x04\0\x0aof-request\x01\
+\x09\x01@\x01\x02ids\0\x08\x04\0\x0dof-connection\x01\x0a\x01j\x01s\x01s\x01@\x01\
+\x05grant\x07\0\x0b\x04\0\x06ticket\x01\x0c\x03\0\x1broom:runtime/identity@0.1.0\
+\x05\x13\x04\09room:runtime/module-with-all-of-its-exports-removed@0.1.0\x04\0\x0b\
+,\x01\0&module-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cpr\
+ocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -4,9 +4,9 @@
 
 use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
-    AssetSettings, Audience, AutoResponse, BodyDelivery, Config, CorsSetting, CronSetting,
-    DeployError, Deployed, FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies, Runtime,
-    StartError, StorageConfig, Tls, Ttl, WebhookSettings, WhenQuiet,
+    AssetSettings, Audience, AuthMode, AuthSettings, AutoResponse, BodyDelivery, Config,
+    CorsSetting, CronSetting, DeployError, Deployed, FetchSettings, Limits, PartyConfig, Preamble,
+    Project, Proxies, Runtime, StartError, StorageConfig, Tls, Ttl, WebhookSettings, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -29,6 +29,8 @@ pub struct Setup {
     fetch: FetchSettings,
     crons: Vec<CronSetting>,
     webhooks: Option<WebhookSettings>,
+    auth: Option<AuthSettings>,
+    auth_mode: Option<AuthMode>,
     origins: Vec<String>,
     tls: Option<Tls>,
     proxies: Proxies,
@@ -66,6 +68,8 @@ impl Setup {
             fetch: FetchSettings::default(),
             crons: Vec::new(),
             webhooks: None,
+            auth: None,
+            auth_mode: None,
             origins: Vec::new(),
             tls: None,
             proxies: Proxies::default(),
@@ -171,6 +175,24 @@ impl Setup {
     #[must_use]
     pub fn webhooks(mut self, webhooks: Option<WebhookSettings>) -> Self {
         self.webhooks = webhooks;
+        self
+    }
+
+    /// With this section `[auth]`, or none.
+    ///
+    /// # Panics
+    /// When the text is no section.
+    #[must_use]
+    pub fn auth(mut self, section: &serde_json::Value) -> Self {
+        let section = serde_json::from_value(section.clone());
+        self.auth = section.expect("a section");
+        self
+    }
+
+    /// With a party that asks for this itself.
+    #[must_use]
+    pub fn auth_mode(mut self, mode: AuthMode) -> Self {
+        self.auth_mode = Some(mode);
         self
     }
 
@@ -331,6 +353,7 @@ impl TestNode {
             ttl: self.setup.ttl,
             cors: self.setup.cors.clone(),
             request_bodies: self.setup.request_bodies,
+            auth: self.setup.auth_mode,
         }
     }
 
@@ -339,8 +362,8 @@ impl TestNode {
     /// # Errors
     /// As [`Runtime::deploy`].
     pub async fn deploy_project(&self, parties: Vec<PartyConfig>) -> Result<Deployed, DeployError> {
-        let Setup { assets, asset_settings, origins, prefix, fetch, crons, webhooks, .. } =
-            &self.setup;
+        let Setup { assets, asset_settings, origins, prefix, fetch, crons, .. } = &self.setup;
+        let Setup { webhooks, auth, .. } = &self.setup;
         let project = Project {
             parties,
             assets: assets.clone(),
@@ -350,6 +373,7 @@ impl TestNode {
             fetch: fetch.clone(),
             crons: crons.clone(),
             webhooks: webhooks.clone(),
+            auth: auth.clone(),
         };
         within("a deployment", self.runtime.deploy(project)).await
     }

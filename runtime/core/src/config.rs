@@ -5,6 +5,7 @@
 //! not know where the choices came from.
 
 mod assets;
+mod auth;
 mod cors;
 mod crons;
 mod fetch;
@@ -17,6 +18,7 @@ mod space;
 mod webhooks;
 
 pub use assets::{AssetCache, AssetError, AssetSettings, CacheControl};
+pub use auth::{AuthAlgorithm, AuthConfigError, AuthMode, AuthPlan, AuthSettings, TICKET_QUERY};
 pub use cors::{Cors, CorsRight, CorsSetting};
 pub use crons::{Cron, CronError, CronSetting, too_many_crons};
 pub use fetch::{FetchHost, FetchHostError, FetchHosts, FetchScheme, FetchSettings, is_public};
@@ -102,6 +104,8 @@ pub struct Project {
     pub crons: Vec<CronSetting>,
     /// The receiver of its webhooks.
     pub webhooks: Option<WebhookSettings>,
+    /// Who may enter its rooms. Without it, everybody may.
+    pub auth: Option<AuthSettings>,
 }
 
 /// One party of a project.
@@ -125,6 +129,8 @@ pub struct PartyConfig {
     pub cors: Option<CorsSetting>,
     /// How bodies of plain requests reach its rooms.
     pub request_bodies: BodyDelivery,
+    /// What it asks of its clients; `None` leaves it to the project.
+    pub auth: Option<AuthMode>,
 }
 
 /// A client's text message and its answer. The server answers it, and the room never receives it.

@@ -4,6 +4,7 @@
 //! whole error, and the log always has it. It does not know how the answer travels.
 
 use http::StatusCode;
+use room_auth::AuthError;
 use room_core::config::Audience;
 use room_core::event::{BodyFault, CloseFrame};
 use room_core::id::{NameError, NodeId};
@@ -59,6 +60,9 @@ pub enum DoorError {
     /// The project does not list the origin of the page that opens the WebSocket.
     #[error("the project's origins do not list {0}")]
     Origin(String),
+    /// `[auth]` does not let the client in.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// The room lives on another node, and this request is not forwarded.
     #[error("the room lives on node {}: ask that node", .0.as_str())]
     Elsewhere(NodeId),
@@ -103,6 +107,8 @@ pub struct ClientError {
     pub(super) id: Option<String>,
     /// The number of seconds after which the same request may succeed.
     pub(super) retry_after: Option<u32>,
+    /// The header that says why a token is not believed: RFC 6750 section 3.
+    pub(super) challenge: Option<&'static str>,
 }
 
 impl DoorError {
@@ -116,7 +122,12 @@ impl DoorError {
             Self::Name(_) | Self::Head(_) | Self::Handshake(_) => (400, 4400),
             Self::WebSocketVersion => (426, 4426),
             Self::AddressFull(_) => (429, 1013),
-            Self::Origin(_) => (403, 4403),
+            Self::Origin(_) | Self::Auth(AuthError::Forbidden(_) | AuthError::Origin) => {
+                (403, 4403)
+            }
+            Self::Auth(AuthError::Several) => (400, 4400),
+            Self::Auth(error) if error.is_transient() => (503, 1013),
+            Self::Auth(_) => (401, 4401),
             Self::NotFound | Self::UnknownHost | Self::Room(Unreachable::UnknownParty(_)) => {
                 (404, 4404)
             }
@@ -154,6 +165,7 @@ impl DoorError {
                 Refusal::NotFound
             }
             Self::Origin(_) => Refusal::Origin,
+            Self::Auth(_) => Refusal::Auth,
             Self::Starting | Self::NoProject | Self::Unbuilt(_) => Refusal::Starting,
             Self::BuffersFull
             | Self::AddressFull(_)
@@ -211,6 +223,7 @@ impl DoorError {
             | Self::NodeDown(_)
             | Self::NodeSilent(_) => true,
             Self::Room(Unreachable::Room(error)) => error.is_retryable(),
+            Self::Auth(error) => error.is_transient(),
             _ => false,
         };
         ClientError {
@@ -219,6 +232,21 @@ impl DoorError {
             text,
             id: kept_under,
             retry_after: retryable.then_some(Self::RETRY_AFTER),
+            challenge: self.challenge(),
+        }
+    }
+
+    /// Returns the header `www-authenticate` of a plain response.
+    fn challenge(&self) -> Option<&'static str> {
+        match self {
+            // A request without a token did nothing wrong.
+            Self::Auth(AuthError::Missing) => Some("Bearer"),
+            Self::Auth(AuthError::Several) => Some("Bearer error=\"invalid_request\""),
+            Self::Auth(AuthError::Forbidden(_)) => Some("Bearer error=\"insufficient_scope\""),
+            Self::Auth(error) if !error.is_transient() && *error != AuthError::Origin => {
+                Some("Bearer error=\"invalid_token\"")
+            }
+            _ => None,
         }
     }
 }
@@ -253,6 +281,12 @@ mod tests {
             DoorError::Starting,
             DoorError::Unbuilt("it does not compile".to_owned()),
             DoorError::Origin("https://a.example".to_owned()),
+            DoorError::Auth(AuthError::Missing),
+            DoorError::Auth(AuthError::Several),
+            DoorError::Auth(AuthError::Expired),
+            DoorError::Auth(AuthError::Forbidden("sending")),
+            DoorError::Auth(AuthError::Origin),
+            DoorError::Auth(AuthError::ProviderDown),
             DoorError::UriTooLong(10),
             DoorError::BodyTooLarge(10),
             DoorError::BodyMissing,

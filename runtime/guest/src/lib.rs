@@ -14,6 +14,7 @@ mod fault;
 mod flush;
 mod function_cache;
 mod host;
+mod identity;
 mod instance;
 mod log;
 mod module;

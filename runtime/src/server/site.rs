@@ -376,6 +376,7 @@ impl Site {
                     ttl: party.ttl,
                     cors: party.cors.clone(),
                     request_bodies: party.request_bodies,
+                    auth: party.auth,
                 });
             }
             Ok::<_, FileError>((assets, parties))
@@ -390,6 +391,7 @@ impl Site {
             fetch: release.fetch.clone(),
             crons: release.crons.clone(),
             webhooks: release.webhooks.clone(),
+            auth: release.auth.clone(),
         };
         Ok(self.node.deploy(project).await?)
     }

@@ -5,6 +5,7 @@
 
 mod connections;
 mod crypto;
+pub(crate) mod identity;
 mod outcalls;
 mod storage;
 mod streams;
@@ -28,19 +29,21 @@ pub(crate) use natives;
 /// The module.
 pub(crate) struct Native;
 
-const PARTS: [&[&str]; 6] = [
+const PARTS: [&[&str]; 7] = [
     connections::NAMES,
     crypto::NAMES,
+    identity::NAMES,
     outcalls::NAMES,
     storage::NAMES,
     streams::NAMES,
     web::NAMES,
 ];
 
-fn functions<'js>(ctx: &Ctx<'js>) -> Result<[Vec<Function<'js>>; 6]> {
+fn functions<'js>(ctx: &Ctx<'js>) -> Result<[Vec<Function<'js>>; 7]> {
     Ok([
         connections::functions(ctx)?,
         crypto::functions(ctx)?,
+        identity::functions(ctx)?,
         outcalls::functions(ctx)?,
         storage::functions(ctx)?,
         streams::functions(ctx)?,

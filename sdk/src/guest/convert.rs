@@ -4,10 +4,15 @@
 
 use super::Wasm;
 use crate::bindings::exports::room::runtime::{door, fetch, stream_events};
-use crate::bindings::room::runtime::{connections, log, outcalls, storage, streams, timers, types};
+use crate::bindings::room::runtime::{
+    connections, identity, log, outcalls, storage, streams, timers, types,
+};
 use crate::error::{ConnectionError, OutcallError, StorageError, StreamError, TimerError};
-use crate::host::{ConnectionData, Host as _, RoomAddress, TimerRecord};
+use crate::host::{
+    ConnectionData, GrantRecord, Host as _, IdentityRecord, RoomAddress, TimerRecord,
+};
 use crate::http::{Lobby, Request, Response, Rest, Verdict};
+use crate::identity::{Capabilities, Identity};
 use crate::log::Level;
 use crate::message::Message;
 use crate::outcall::OutcallFailure;
@@ -17,6 +22,30 @@ use crate::stream::{BodyFault, BodyPiece, StreamEnd};
 impl From<types::Connection> for ConnectionData {
     fn from(conn: types::Connection) -> Self {
         Self { id: conn.id, uri: conn.uri, tags: conn.tags, state: conn.state }
+    }
+}
+
+const CAPABILITIES: [(Capabilities, identity::Capabilities); 3] = [
+    (Capabilities::READ, identity::Capabilities::READ),
+    (Capabilities::WRITE, identity::Capabilities::WRITE),
+    (Capabilities::PRESENCE, identity::Capabilities::PRESENCE),
+];
+
+impl From<identity::Proof> for IdentityRecord {
+    fn from(proof: identity::Proof) -> Self {
+        let identity::Proof { claims, capabilities: own, ends: ends_ms } = proof;
+        let held = CAPABILITIES.iter().filter(|(_, flag)| own.contains(*flag));
+        let capabilities = held.fold(Capabilities::NONE, |all, (one, _)| all | *one);
+        Self { claims, capabilities, ends_ms }
+    }
+}
+
+impl From<GrantRecord> for identity::Grant {
+    fn from(grant: GrantRecord) -> Self {
+        let GrantRecord { party, room, ms, capabilities: own, once, claims } = grant;
+        let held = CAPABILITIES.iter().filter(|(one, _)| own.has(*one));
+        let capabilities = held.fold(identity::Capabilities::empty(), |all, (_, flag)| all | *flag);
+        Self { party, room, ms, capabilities, once, claims }
     }
 }
 
@@ -126,13 +155,15 @@ impl From<types::Request> for Request {
     fn from(request: types::Request) -> Self {
         let types::Request { method, uri, headers, body } = request;
         let prefix = Wasm::var("ROOM_PREFIX").unwrap_or_default();
-        Self { method, uri, headers, body, prefix }
+        // Asked for now: later, another request may be the running one.
+        let identity = identity::of_request().map(|proof| Identity::of(proof.into()));
+        Self { method, uri, headers, body, prefix, identity }
     }
 }
 
 impl From<Request> for types::Request {
     fn from(request: Request) -> Self {
-        let Request { method, uri, headers, body, prefix: _ } = request;
+        let Request { method, uri, headers, body, .. } = request;
         Self { method, uri, headers, body }
     }
 }

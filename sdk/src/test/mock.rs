@@ -18,7 +18,10 @@ use crate::error::{
     ConnectionError, OutcallError, StorageError, StreamError, TimerError, too_deep,
 };
 use crate::hook_fetch::HookFetch;
-use crate::host::{ConnectionData, Entry, Host, ListOptions, OutcallRecord, Page, TimerRecord};
+use crate::host::{
+    ConnectionData, Entry, GrantRecord, Host, IdentityRecord, ListOptions, OutcallRecord, Page,
+    TimerRecord,
+};
 use crate::http::{Response, Rest};
 use crate::log::Level;
 use crate::message::Message;
@@ -338,6 +341,17 @@ impl Host for Mock {
             world.turn_mut();
             world.streams.ids()
         })
+    }
+
+    fn identity_of(connection: &str) -> Option<IdentityRecord> {
+        world(|world| {
+            world.turn_mut();
+            world.identities.get(connection).cloned()
+        })
+    }
+
+    fn ticket(grant: GrantRecord) -> Result<String, String> {
+        world(|world| world.ticket(&grant))
     }
 
     fn party() -> String {

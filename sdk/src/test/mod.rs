@@ -45,6 +45,7 @@ mod client;
 mod connections;
 mod due;
 mod fetches;
+mod identity;
 mod limits;
 mod mock;
 mod outcalls;
@@ -67,6 +68,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use client::{Connect, TestClient};
+#[doc(hidden)]
+pub use identity::identity_of;
 #[doc(hidden)]
 pub use mock::Mock;
 pub use outcalls::{PendingCall, PendingFetch};
@@ -180,6 +183,7 @@ impl<R: Room> TestRoom<R> {
             path: String::new(),
             query: String::new(),
             request: Request::get(""),
+            ticket: None,
         }
     }
 

@@ -15,7 +15,7 @@ use super::timers::{DeliveredTimer, Ticks, Timers};
 use super::turn::{Output, Turn, Undo};
 use crate::connection::Close;
 use crate::error::ConnectionError;
-use crate::host::{ConnectionData, OutcallRecord};
+use crate::host::{ConnectionData, IdentityRecord, OutcallRecord};
 use crate::http::{Header, Response};
 use crate::log::Level;
 use crate::message::Message;
@@ -67,6 +67,12 @@ pub(super) struct World {
     pub(super) clients: Vec<Inbox>,
     /// Connections that ended and whose `on_close` is still to run.
     pub(super) ended: VecDeque<Ended>,
+    /// Who the clients of connections are, by the connection's id.
+    pub(super) identities: BTreeMap<String, IdentityRecord>,
+    /// How many tickets were made: the number of the last one.
+    pub(super) tickets_made: u64,
+    /// The numbers of the tickets of single use that were used.
+    pub(super) tickets_used: BTreeSet<u64>,
     pub(super) logs: Vec<LogLine>,
     /// The servers that hooks fetch from.
     pub(super) other_servers: OtherServers,
@@ -110,6 +116,10 @@ pub(super) struct Inbox {
     pub(super) response: Option<crate::Response>,
     /// What the hook added to the answer of its handshake.
     pub(super) headers: Vec<Header>,
+    /// True if its ticket does not let it hear what the room sends.
+    pub(super) is_deaf: bool,
+    /// True if its ticket does not let it send.
+    pub(super) is_mute: bool,
 }
 
 #[derive(Debug)]
@@ -141,7 +151,8 @@ impl World {
         for output in outputs {
             match output {
                 // A closed connection receives nothing more.
-                Output::Send { client, .. } if self.clients[client].closed.is_some() => {}
+                Output::Send { client, .. }
+                    if self.clients[client].closed.is_some() || self.clients[client].is_deaf => {}
                 Output::Send { client, message } => {
                     self.clients[client].received.push_back(message);
                 }

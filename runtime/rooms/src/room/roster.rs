@@ -12,6 +12,7 @@ use hashbrown::HashMap;
 use room_core::connection::{Connection, Connections, Link};
 use room_core::event::{CloseFrame, Ending};
 use room_core::id::{ConnectionId, ConnectionSecret, SequenceNumber, Serial};
+use room_core::identity::{Capabilities, Identity};
 use room_core::turn::{Effects, Output, Tags, is_meant_for};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ struct ClientRoute {
     /// When the client was admitted, in milliseconds since 1970.
     since_ms: u64,
     replacements: Replacements,
+    /// Whether it gets what the room sends.
+    hears: bool,
 }
 
 /// Outputs in the order in which they leave.
@@ -114,7 +117,9 @@ impl Roster {
     /// Adds a client whose id is not in use.
     pub(super) fn join(&mut self, connection: Connection, arrival: ArrivingClient) {
         let ArrivingClient { outbox, secret, since_ms, replacements } = arrival;
-        let route = ClientRoute { outbox, secret, since_ms, replacements };
+        let capabilities = Identity::capabilities_of(connection.identity.as_ref());
+        let hears = capabilities.has(Capabilities::READ);
+        let route = ClientRoute { outbox, secret, since_ms, replacements, hears };
         self.outboxes.insert(connection.serial, route);
         self.edit().insert(connection);
         self.figures.note_connections(self.len());
@@ -198,7 +203,7 @@ impl Roster {
             let number = first.after(at as u64);
             match output {
                 Output::Send { to, message } => {
-                    if let Some(line) = self.outboxes.get(&to) {
+                    if let Some(line) = self.hearing(to) {
                         line.outbox.send(&message);
                         said += 1;
                         self.tell(to, |tap, id| {
@@ -219,7 +224,7 @@ impl Roster {
                     });
                     let before = said;
                     for connection in heard {
-                        if let Some(line) = self.outboxes.get(&connection.serial) {
+                        if let Some(line) = self.hearing(connection.serial) {
                             line.outbox.send(&message);
                             said += 1;
                         }
@@ -233,6 +238,11 @@ impl Roster {
         if said > 0 {
             self.figures.note_sent(said as u64);
         }
+    }
+
+    /// Returns the way to a client that gets what the room sends.
+    fn hearing(&self, who: Serial) -> Option<&ClientRoute> {
+        self.outboxes.get(&who).filter(|line| line.hears)
     }
 
     /// Ends one connection after the messages that it got so far.

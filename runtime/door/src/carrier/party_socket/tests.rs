@@ -23,7 +23,7 @@ impl Wire {
             ..Limits::default()
         };
         let begun = Instant::now();
-        let carrier = PartySocket::new(&limits, begun);
+        let carrier = PartySocket::new(&limits, begun, None);
         Self { carrier, begun, acts: Vec::new(), frames: Vec::new() }
     }
 
