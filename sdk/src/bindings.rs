@@ -6083,15 +6083,28 @@ pub mod room {
             #[doc(hidden)]
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
-            wit_bindgen::rt::bitflags::bitflags! {
-                #[doc = " What a client may do. The host enforces `read` and `write`."]
-                #[derive(PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Clone, Copy)] pub
-                struct Capabilities : u8 { #[doc = " It gets what the room sends."] const
-                READ = 1 << 0; #[doc =
-                " It may send messages, and requests other than `GET` and `HEAD`."] const
-                WRITE = 1 << 1; #[doc =
-                " The room may show it to others. Only the room knows what that means."]
-                const PRESENCE = 1 << 2; }
+            /// What a client may do. The host enforces `read` and `write`.
+            #[repr(C)]
+            #[derive(Clone, Copy)]
+            pub struct Capabilities {
+                /// It gets what the room sends.
+                pub read: bool,
+                /// It may send messages, and requests other than `GET` and `HEAD`.
+                pub write: bool,
+                /// The room may show it to others. Only the room knows what that means.
+                pub presence: bool,
+            }
+            impl ::core::fmt::Debug for Capabilities {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Capabilities")
+                        .field("read", &self.read)
+                        .field("write", &self.write)
+                        .field("presence", &self.presence)
+                        .finish()
+                }
             }
             /// Who a client is.
             #[derive(Clone)]
@@ -6177,7 +6190,7 @@ pub mod room {
                     }
                     wit_import1(ptr0);
                     let l2 = i32::from(*ptr0.add(0).cast::<u8>());
-                    let result9 = match l2 {
+                    let result11 = match l2 {
                         0 => None,
                         1 => {
                             let e = {
@@ -6198,21 +6211,34 @@ pub mod room {
                                 );
                                 let l7 = i32::from(
                                     *ptr0
+                                        .add(9 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l8 = i32::from(
+                                    *ptr0
+                                        .add(10 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l9 = i32::from(
+                                    *ptr0
                                         .add(16 + 2 * ::core::mem::size_of::<*const u8>())
                                         .cast::<u8>(),
                                 );
                                 Proof {
                                     claims: _rt::string_lift(bytes5),
-                                    capabilities: Capabilities::empty()
-                                        | Capabilities::from_bits_retain(((l6 as u8) << 0) as _),
-                                    ends: match l7 {
+                                    capabilities: Capabilities {
+                                        read: _rt::bool_lift(l6 as u8),
+                                        write: _rt::bool_lift(l7 as u8),
+                                        presence: _rt::bool_lift(l8 as u8),
+                                    },
+                                    ends: match l9 {
                                         0 => None,
                                         1 => {
                                             let e = {
-                                                let l8 = *ptr0
+                                                let l10 = *ptr0
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<i64>();
-                                                l8 as u64
+                                                l10 as u64
                                             };
                                             Some(e)
                                         }
@@ -6224,7 +6250,7 @@ pub mod room {
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result9
+                    result11
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -6259,7 +6285,7 @@ pub mod room {
                     }
                     wit_import2(ptr0.cast_mut(), len0, ptr1);
                     let l3 = i32::from(*ptr1.add(0).cast::<u8>());
-                    let result10 = match l3 {
+                    let result12 = match l3 {
                         0 => None,
                         1 => {
                             let e = {
@@ -6280,21 +6306,34 @@ pub mod room {
                                 );
                                 let l8 = i32::from(
                                     *ptr1
+                                        .add(9 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l9 = i32::from(
+                                    *ptr1
+                                        .add(10 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l10 = i32::from(
+                                    *ptr1
                                         .add(16 + 2 * ::core::mem::size_of::<*const u8>())
                                         .cast::<u8>(),
                                 );
                                 Proof {
                                     claims: _rt::string_lift(bytes6),
-                                    capabilities: Capabilities::empty()
-                                        | Capabilities::from_bits_retain(((l7 as u8) << 0) as _),
-                                    ends: match l8 {
+                                    capabilities: Capabilities {
+                                        read: _rt::bool_lift(l7 as u8),
+                                        write: _rt::bool_lift(l8 as u8),
+                                        presence: _rt::bool_lift(l9 as u8),
+                                    },
+                                    ends: match l10 {
                                         0 => None,
                                         1 => {
                                             let e = {
-                                                let l9 = *ptr1
+                                                let l11 = *ptr1
                                                     .add(24 + 2 * ::core::mem::size_of::<*const u8>())
                                                     .cast::<i64>();
-                                                l9 as u64
+                                                l11 as u64
                                             };
                                             Some(e)
                                         }
@@ -6306,7 +6345,7 @@ pub mod room {
                         }
                         _ => _rt::invalid_enum_discriminant(),
                     };
-                    result10
+                    result12
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
@@ -6348,7 +6387,11 @@ pub mod room {
                         }
                         None => (0i32, ::core::ptr::null_mut(), 0usize),
                     };
-                    let flags4 = capabilities0;
+                    let Capabilities {
+                        read: read4,
+                        write: write4,
+                        presence: presence4,
+                    } = capabilities0;
                     let (result6_0, result6_1, result6_2) = match claims0 {
                         Some(e) => {
                             let vec5 = e;
@@ -6373,6 +6416,8 @@ pub mod room {
                             _: i32,
                             _: i32,
                             _: i32,
+                            _: i32,
+                            _: i32,
                             _: *mut u8,
                             _: usize,
                             _: *mut u8,
@@ -6389,6 +6434,8 @@ pub mod room {
                         _: i32,
                         _: i32,
                         _: i32,
+                        _: i32,
+                        _: i32,
                         _: *mut u8,
                         _: usize,
                         _: *mut u8,
@@ -6402,7 +6449,18 @@ pub mod room {
                         result3_1,
                         result3_2,
                         _rt::as_i64(ms0),
-                        (flags4.bits() >> 0) as i32,
+                        match read4 {
+                            true => 1,
+                            false => 0,
+                        },
+                        match write4 {
+                            true => 1,
+                            false => 0,
+                        },
+                        match presence4 {
+                            true => 1,
+                            false => 0,
+                        },
                         match once0 {
                             true => 1,
                             false => 0,
@@ -10834,9 +10892,9 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 5641] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 5644] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8c+\x01A\x02\x01A8\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8f+\x01A\x02\x01A8\x01\
 B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\0\x01\
 \x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uris\x07h\
 eaders\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x05\
@@ -10923,58 +10981,58 @@ sw\x04\0\x07caching\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07timeout\x08\x09redirect
 s\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messages\x04\
 \0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07options\x0b\
 \0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\x12\x01B\
-\x10\x01n\x03\x04read\x05write\x08presence\x04\0\x0ccapabilities\x03\0\0\x01kw\x01\
-r\x03\x06claimss\x0ccapabilities\x01\x04ends\x02\x04\0\x05proof\x03\0\x03\x01ks\x01\
-r\x06\x05partys\x04room\x05\x02msw\x0ccapabilities\x01\x04once\x7f\x06claims\x05\
-\x04\0\x05grant\x03\0\x06\x01k\x04\x01@\0\0\x08\x04\0\x0aof-request\x01\x09\x01@\
-\x01\x02ids\0\x08\x04\0\x0dof-connection\x01\x0a\x01j\x01s\x01s\x01@\x01\x05gran\
-t\x07\0\x0b\x04\0\x06ticket\x01\x0c\x03\0\x1broom:runtime/identity@0.1.0\x05\x13\
-\x01B\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\x14\
-\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:runtim\
-e/expiry@0.1.0\x05\x15\x02\x03\0\x08\x05timer\x01B\x07\x02\x03\x02\x01\x16\x04\0\
-\x05timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\
-\x01@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1froom:runtime/timer-events@0.1.0\x05\
-\x17\x02\x03\0\x02\x07failure\x02\x03\0\x02\x05chunk\x02\x03\0\x02\x0croom-addre\
-ss\x01B\x15\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\0\x02\x03\x02\x01\x18\x04\
-\0\x07failure\x03\0\x02\x02\x03\x02\x01\x19\x04\0\x05chunk\x03\0\x04\x02\x03\x02\
-\x01\x1a\x04\0\x0croom-address\x03\0\x06\x01j\x01\x01\x01\x03\x01j\0\x01s\x01@\x03\
-\x02ids\x03tags\x06answer\x08\0\x09\x04\0\x0bon-response\x01\x0a\x01@\x01\x05chu\
-nk\x05\0\x09\x04\0\x08on-chunk\x01\x0b\x01p}\x01j\x01\x0c\x01s\x01@\x03\x06calle\
-r\x07\x02ids\x04data\x0c\0\x0d\x04\0\x07on-call\x01\x0e\x01j\x01\x0c\x01\x03\x01\
-@\x03\x02ids\x03tags\x06answer\x0f\0\x09\x04\0\x09on-answer\x01\x10\x04\0!room:r\
-untime/outcall-events@0.1.0\x05\x1b\x01B\x0c\x01m\x03\x09too-large\x07stalled\x07\
-aborted\x04\0\x0abody-error\x03\0\0\x01p}\x01q\x03\x04more\x01\x02\0\x04last\x01\
-\x02\0\x06failed\x01\x01\0\x04\0\x0abody-piece\x03\0\x03\x01m\x05\x04left\x04slo\
-w\x04idle\x04late\x06failed\x04\0\x0astream-end\x03\0\x05\x01j\0\x01s\x01@\x02\x02\
-ids\x05piece\x04\0\x07\x04\0\x07on-body\x01\x08\x01@\x02\x02ids\x06reason\x06\0\x07\
-\x04\0\x0fon-stream-close\x01\x09\x04\0\x20room:runtime/stream-events@0.1.0\x05\x1c\
-\x01B\x03\x01j\0\x01s\x01@\x02\x04names\x02atw\0\0\x04\0\x07on-cron\x01\x01\x04\0\
-\x1eroom:runtime/cron-events@0.1.0\x05\x1d\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07\
-request\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x09\
-\x04\0\x0bclose-frame\x03\0\x04\x01r\x02\x05partys\x04rooms\x04\0\x0bdestination\
-\x03\0\x06\x01q\x04\x05enter\x01\x07\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x07\
-unknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\
-\x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\x09\x01s\x01@\x01\x07re\
-quest\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\x18room:runtime/fetch@0.1.0\x05\
-\x1e\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x03\x04\
-\0\x07request\x03\0\x02\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x04\x02\x03\x02\
-\x01\x08\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\x09\x04\0\x0bclose-frame\x03\
-\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01\
-s\x01@\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\
-\x0aconnection\x07\x07request\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0a\
-connections\x07message\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnect\
-ion\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aco\
-nnection\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\
-\x07request\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\
-\x19room:runtime/events@0.1.0\x05\x1f\x01B\x0e\x02\x03\x02\x01\x03\x04\0\x07requ\
-est\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x09\x04\
-\0\x0bclose-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06\
-refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05\
-lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\
-\0\x11on-before-connect\x01\x0b\x04\0\x11on-before-request\x01\x0b\x04\0\x17room\
-:runtime/door@0.1.0\x05\x20\x04\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\
-\0\x06module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
-0.262.0\x10wit-bindgen-rust\x060.63.0";
+\x10\x01r\x03\x04read\x7f\x05write\x7f\x08presence\x7f\x04\0\x0ccapabilities\x03\
+\0\0\x01kw\x01r\x03\x06claimss\x0ccapabilities\x01\x04ends\x02\x04\0\x05proof\x03\
+\0\x03\x01ks\x01r\x06\x05partys\x04room\x05\x02msw\x0ccapabilities\x01\x04once\x7f\
+\x06claims\x05\x04\0\x05grant\x03\0\x06\x01k\x04\x01@\0\0\x08\x04\0\x0aof-reques\
+t\x01\x09\x01@\x01\x02ids\0\x08\x04\0\x0dof-connection\x01\x0a\x01j\x01s\x01s\x01\
+@\x01\x05grant\x07\0\x0b\x04\0\x06ticket\x01\x0c\x03\0\x1broom:runtime/identity@\
+0.1.0\x05\x13\x01B\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runtime/bat\
+ch@0.1.0\x05\x14\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\
+\x19room:runtime/expiry@0.1.0\x05\x15\x02\x03\0\x08\x05timer\x01B\x07\x02\x03\x02\
+\x01\x16\x04\0\x05timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\0\x02\x04\0\x08\
+on-timer\x01\x03\x01@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1froom:runtime/tim\
+er-events@0.1.0\x05\x17\x02\x03\0\x02\x07failure\x02\x03\0\x02\x05chunk\x02\x03\0\
+\x02\x0croom-address\x01B\x15\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\0\x02\x03\
+\x02\x01\x18\x04\0\x07failure\x03\0\x02\x02\x03\x02\x01\x19\x04\0\x05chunk\x03\0\
+\x04\x02\x03\x02\x01\x1a\x04\0\x0croom-address\x03\0\x06\x01j\x01\x01\x01\x03\x01\
+j\0\x01s\x01@\x03\x02ids\x03tags\x06answer\x08\0\x09\x04\0\x0bon-response\x01\x0a\
+\x01@\x01\x05chunk\x05\0\x09\x04\0\x08on-chunk\x01\x0b\x01p}\x01j\x01\x0c\x01s\x01\
+@\x03\x06caller\x07\x02ids\x04data\x0c\0\x0d\x04\0\x07on-call\x01\x0e\x01j\x01\x0c\
+\x01\x03\x01@\x03\x02ids\x03tags\x06answer\x0f\0\x09\x04\0\x09on-answer\x01\x10\x04\
+\0!room:runtime/outcall-events@0.1.0\x05\x1b\x01B\x0c\x01m\x03\x09too-large\x07s\
+talled\x07aborted\x04\0\x0abody-error\x03\0\0\x01p}\x01q\x03\x04more\x01\x02\0\x04\
+last\x01\x02\0\x06failed\x01\x01\0\x04\0\x0abody-piece\x03\0\x03\x01m\x05\x04lef\
+t\x04slow\x04idle\x04late\x06failed\x04\0\x0astream-end\x03\0\x05\x01j\0\x01s\x01\
+@\x02\x02ids\x05piece\x04\0\x07\x04\0\x07on-body\x01\x08\x01@\x02\x02ids\x06reas\
+on\x06\0\x07\x04\0\x0fon-stream-close\x01\x09\x04\0\x20room:runtime/stream-event\
+s@0.1.0\x05\x1c\x01B\x03\x01j\0\x01s\x01@\x02\x04names\x02atw\0\0\x04\0\x07on-cr\
+on\x01\x01\x04\0\x1eroom:runtime/cron-events@0.1.0\x05\x1d\x01B\x11\x02\x03\x02\x01\
+\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x02\
+\x03\x02\x01\x09\x04\0\x0bclose-frame\x03\0\x04\x01r\x02\x05partys\x04rooms\x04\0\
+\x0bdestination\x03\0\x06\x01q\x04\x05enter\x01\x07\0\x07respond\x01\x03\0\x06re\
+fuse\x01\x05\0\x07unknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\x01k\x03\x01j\x01\
+\x0a\x01s\x01@\x01\x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\x09\x01\
+s\x01@\x01\x07request\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\x18room:runtime\
+/fetch@0.1.0\x05\x1e\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\
+\x02\x01\x03\x04\0\x07request\x03\0\x02\x02\x03\x02\x01\x0e\x04\0\x08response\x03\
+\0\x04\x02\x03\x02\x01\x08\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\x09\x04\
+\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01\
+ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\0\x04ta\
+gs\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x03\0\x0a\x04\0\x0aon-connect\x01\
+\x0f\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01\
+@\x03\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\
+\x01@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\
+\x01s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08on-alar\
+m\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05\x1f\x01B\x0e\x02\x03\x02\x01\x03\
+\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x02\x03\
+\x02\x01\x09\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\x07res\
+pond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05partys\
+\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\x05\
+lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11on-before-request\x01\
+\x0b\x04\0\x17room:runtime/door@0.1.0\x05\x20\x04\0\x19room:runtime/module@0.1.0\
+\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
+wit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }
@@ -10987,8 +11045,8 @@ pub use __export_module_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3954] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd5\x1d\x01A\x02\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3957] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd8\x1d\x01A\x02\x01\
 A\"\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
@@ -11075,15 +11133,16 @@ m\x03\x06follow\x06manual\x05error\x04\0\x09redirects\x03\0\x04\x01r\x02\x03keys
 irects\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messag\
 es\x04\0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07op\
 tions\x0b\0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\
-\x12\x01B\x10\x01n\x03\x04read\x05write\x08presence\x04\0\x0ccapabilities\x03\0\0\
-\x01kw\x01r\x03\x06claimss\x0ccapabilities\x01\x04ends\x02\x04\0\x05proof\x03\0\x03\
-\x01ks\x01r\x06\x05partys\x04room\x05\x02msw\x0ccapabilities\x01\x04once\x7f\x06\
-claims\x05\x04\0\x05grant\x03\0\x06\x01k\x04\x01@\0\0\x08\x04\0\x0aof-request\x01\
-\x09\x01@\x01\x02ids\0\x08\x04\0\x0dof-connection\x01\x0a\x01j\x01s\x01s\x01@\x01\
-\x05grant\x07\0\x0b\x04\0\x06ticket\x01\x0c\x03\0\x1broom:runtime/identity@0.1.0\
-\x05\x13\x04\09room:runtime/module-with-all-of-its-exports-removed@0.1.0\x04\0\x0b\
-,\x01\0&module-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cpr\
-ocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+\x12\x01B\x10\x01r\x03\x04read\x7f\x05write\x7f\x08presence\x7f\x04\0\x0ccapabil\
+ities\x03\0\0\x01kw\x01r\x03\x06claimss\x0ccapabilities\x01\x04ends\x02\x04\0\x05\
+proof\x03\0\x03\x01ks\x01r\x06\x05partys\x04room\x05\x02msw\x0ccapabilities\x01\x04\
+once\x7f\x06claims\x05\x04\0\x05grant\x03\0\x06\x01k\x04\x01@\0\0\x08\x04\0\x0ao\
+f-request\x01\x09\x01@\x01\x02ids\0\x08\x04\0\x0dof-connection\x01\x0a\x01j\x01s\
+\x01s\x01@\x01\x05grant\x07\0\x0b\x04\0\x06ticket\x01\x0c\x03\0\x1broom:runtime/\
+identity@0.1.0\x05\x13\x04\09room:runtime/module-with-all-of-its-exports-removed\
+@0.1.0\x04\0\x0b,\x01\0&module-with-all-of-its-exports-removed\x03\0\0\0G\x09pro\
+ducers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x06\
+0.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

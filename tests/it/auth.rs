@@ -90,7 +90,7 @@ async fn each_bad_token_is_refused_with_its_own_reason() {
         (&early, "the token is not valid yet"),
         (&token("ann", -31), "the token has expired"),
         (&huge, "the token is malformed: it is not three parts in base64url"),
-        ("rt1.a.b", "the signature of the token is wrong"),
+        ("rt1.a.bbbb", "the signature of the token is wrong"),
     ] {
         let (code, found) = refused(&node, &format!("token={token}")).await;
         assert_eq!((code, found.as_str()), (4401, reason), "{token}");

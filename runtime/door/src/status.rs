@@ -335,6 +335,12 @@ mod tests {
             503 1013 the server is starting retry
             503 1013 nothing is served yet: it does not compile retry
             403 4403 the project's origins do not list https://a.example 
+            401 4401 this room needs a token, and the request has none 
+            400 4400 the request has more than one token: send it in one place 
+            401 4401 the token has expired 
+            403 4403 the ticket does not allow sending 
+            403 4403 a page of another site cannot use the cookie: list its origin in `origins` of [serve] 
+            503 1013 the keys of the issuer cannot be fetched now: try again later retry
             414 4414 the URL is longer than 10 bytes 
             413 1009 the body is larger than 10 bytes 
             408 4408 the body did not arrive 

@@ -36,29 +36,24 @@ impl identity::Proof {
     /// Makes the contract's form of an identity.
     fn of(own: &Identity) -> Self {
         let (claims, ends) = (own.claims().to_owned(), own.ends_ms());
-        let mut capabilities = identity::Capabilities::empty();
-        for (one, flag) in CAPABILITIES {
-            if own.capabilities().has(one) {
-                capabilities |= flag;
-            }
-        }
+        let has = |one| own.capabilities().has(one);
+        let capabilities = identity::Capabilities {
+            read: has(Capabilities::READ),
+            write: has(Capabilities::WRITE),
+            presence: has(Capabilities::PRESENCE),
+        };
         Self { claims, capabilities, ends }
     }
 }
 
-const CAPABILITIES: [(Capabilities, identity::Capabilities); 3] = [
-    (Capabilities::READ, identity::Capabilities::READ),
-    (Capabilities::WRITE, identity::Capabilities::WRITE),
-    (Capabilities::PRESENCE, identity::Capabilities::PRESENCE),
-];
-
 fn granted(grant: identity::Grant) -> TicketGrant {
     let identity::Grant { party, room, ms, capabilities, once, claims } = grant;
-    let mut granted = Capabilities::NONE;
-    for (one, flag) in CAPABILITIES {
-        if capabilities.contains(flag) {
-            granted = granted.with(one);
-        }
-    }
+    let all = [
+        (capabilities.read, Capabilities::READ),
+        (capabilities.write, Capabilities::WRITE),
+        (capabilities.presence, Capabilities::PRESENCE),
+    ];
+    let granted = all.into_iter().filter(|(held, _)| *held);
+    let granted = granted.fold(Capabilities::NONE, |some, (_, one)| some.with(one));
     TicketGrant { party, room, ms, capabilities: granted, once, claims }
 }

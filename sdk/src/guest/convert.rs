@@ -25,17 +25,16 @@ impl From<types::Connection> for ConnectionData {
     }
 }
 
-const CAPABILITIES: [(Capabilities, identity::Capabilities); 3] = [
-    (Capabilities::READ, identity::Capabilities::READ),
-    (Capabilities::WRITE, identity::Capabilities::WRITE),
-    (Capabilities::PRESENCE, identity::Capabilities::PRESENCE),
-];
-
 impl From<identity::Proof> for IdentityRecord {
     fn from(proof: identity::Proof) -> Self {
         let identity::Proof { claims, capabilities: own, ends: ends_ms } = proof;
-        let held = CAPABILITIES.iter().filter(|(_, flag)| own.contains(*flag));
-        let capabilities = held.fold(Capabilities::NONE, |all, (one, _)| all | *one);
+        let all = [
+            (own.read, Capabilities::READ),
+            (own.write, Capabilities::WRITE),
+            (own.presence, Capabilities::PRESENCE),
+        ];
+        let held = all.into_iter().filter(|(held, _)| *held);
+        let capabilities = held.fold(Capabilities::NONE, |some, (_, one)| some | one);
         Self { claims, capabilities, ends_ms }
     }
 }
@@ -43,8 +42,11 @@ impl From<identity::Proof> for IdentityRecord {
 impl From<GrantRecord> for identity::Grant {
     fn from(grant: GrantRecord) -> Self {
         let GrantRecord { party, room, ms, capabilities: own, once, claims } = grant;
-        let held = CAPABILITIES.iter().filter(|(one, _)| own.has(*one));
-        let capabilities = held.fold(identity::Capabilities::empty(), |all, (_, flag)| all | *flag);
+        let capabilities = identity::Capabilities {
+            read: own.has(Capabilities::READ),
+            write: own.has(Capabilities::WRITE),
+            presence: own.has(Capabilities::PRESENCE),
+        };
         Self { party, room, ms, capabilities, once, claims }
     }
 }
