@@ -7,6 +7,7 @@ pub(crate) mod address;
 pub(crate) mod bench;
 pub(crate) mod operate;
 pub(crate) mod remote;
+pub(crate) mod ticket;
 
 use crate::output::Existing;
 use address::{ListenAt, listen_at};
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Storage(operate::StorageArgs),
     Crons(operate::CronsArgs),
     Webhooks(operate::WebhooksArgs),
+    Ticket(ticket::TicketArgs),
     Kick(operate::KickArgs),
     Close(operate::CloseArgs),
     DeleteRoom(operate::DeleteRoomArgs),

@@ -327,7 +327,15 @@ codes! {
         "Tests of rooms in TypeScript and JavaScript are in files of the project whose names end in .test.ts, .test.js, .test.mts, .test.tsx or .test.jsx. None was found, none declares a test, or no test has the name that the command line asks for.",
         "$ printf 'name = \"x\"\\n[parties.main]\\nscript = \"a.js\"\\n' > room.toml\n$ touch a.js\n$ room test",
         "Write `src/server.test.ts` with `import { assert, test, TestRoom } from \"roomkit/test\"`; `vendor/roomkit/TESTING.md` shows how. Or leave the name out.";
-    BadRetention "R0071" "rooms cannot remember their messages like this",
+    BadAuth "R0071" "clients cannot be checked like this",
+        "`[auth]` says how the tokens of clients are checked: with a `secret`, with `keys`, or with the keys that the issuer publishes at `jwks`. A party has `auth` only if the project has the section.",
+        "# room.toml\nname = \"chat\"\n[auth]\nsecret = \"AUTH_SECRET\"\nalgorithms = [\"none\"]",
+        "Write it as the message says. `room env set AUTH_SECRET - --secret` sets a secret on a server, and a line of `.env` sets it for `room dev`.";
+    BadTicket "R0072" "this ticket cannot be made",
+        "A ticket is for one room, `PARTY/ROOM`, or for every room of a party, `PARTY/*`. Its claims are a JSON object.",
+        "$ room ticket lobby",
+        "Write `room ticket main/lobby`, and claims as `--claims '{\"sub\":\"ann\"}'`.";
+    BadRetention "R0073" "rooms cannot remember their messages like this",
         "`resume` of a party is how long a client may be away and get what it missed, and `history` is what its rooms remember for clients that ask: `keep`, a number of messages, `for`, a time, or both. The limits `resume_ms_max`, `history_messages_max` and `history_bytes_max` bound them.",
         "# room.toml\nname = \"chat\"\n[parties.main]\nresume = \"2d\"",
         "Write `resume = \"2m\"` or `history = { keep = 100, for = \"24h\" }`, or raise the limit in `[limits]`.";

@@ -24,6 +24,7 @@ mod schema;
 mod serve;
 mod storage;
 mod test;
+mod ticket;
 mod webhooks;
 
 use crate::args::{Args, Command};
@@ -62,6 +63,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Storage(args) => storage::run(&args),
         Command::Crons(args) => crons::run(&args),
         Command::Webhooks(args) => webhooks::run(&args),
+        Command::Ticket(args) => ticket::run(&args),
         Command::Kick(args) => close::kick(&args),
         Command::Close(args) => close::close(&args),
         Command::DeleteRoom(args) => close::delete_room(&args),

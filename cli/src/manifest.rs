@@ -12,8 +12,8 @@ pub(crate) use read::nearest;
 
 use crate::mistake::Mistake;
 use room_runtime::{
-    AssetSettings, AutoResponse, BodyDelivery, CorsSetting, CronSetting, FetchSettings, Limits,
-    PartyName, RetentionSettings, Ttl, WebhookSettings, WhenQuiet,
+    AssetSettings, AuthMode, AuthSettings, AutoResponse, BodyDelivery, CorsSetting, CronSetting,
+    FetchSettings, Limits, PartyName, RetentionSettings, Ttl, WebhookSettings, WhenQuiet,
 };
 use schemars::{JsonSchema, Schema, json_schema};
 use std::collections::BTreeMap;
@@ -51,6 +51,8 @@ pub(crate) struct Manifest {
     pub(crate) crons: Vec<CronSetting>,
     /// The receiver of its webhooks.
     pub(crate) webhooks: Option<WebhookSettings>,
+    /// Who may enter its rooms.
+    pub(crate) auth: Option<AuthSettings>,
     /// The environment its rooms see.
     pub(crate) vars: BTreeMap<String, String>,
     /// Every bound, with the project's own values.
@@ -82,6 +84,8 @@ pub(crate) struct Party {
     pub(crate) retention: RetentionSettings,
     /// Where the file says so.
     pub(crate) retention_at: Range<usize>,
+    /// What it asks of its clients; the project says it, if `None`.
+    pub(crate) auth: Option<Spanned<AuthMode>>,
 }
 
 /// The script of a party.
@@ -118,6 +122,7 @@ impl Party {
             request_bodies: BodyDelivery::Whole,
             retention: RetentionSettings::default(),
             retention_at: 0..0,
+            auth: None,
         }
     }
 }
@@ -167,6 +172,9 @@ pub(crate) struct ManifestKeys {
     /// The receiver of what happens to rooms.
     #[schemars(default, with = "WebhooksKeys", skip_serializing_if = "Option::is_none")]
     webhooks: Option<WebhooksKeys>,
+    /// Who may enter the rooms. Without it, everybody may, unless a hook refuses.
+    #[schemars(default, with = "AuthKeys", skip_serializing_if = "Option::is_none")]
+    auth: Option<AuthKeys>,
     /// The environment that the rooms see (`std::env::var`).
     #[schemars(default)]
     vars: BTreeMap<String, String>,
@@ -227,6 +235,10 @@ struct PartyKeys {
     /// The messages that its rooms remember, for clients that ask for them when they connect.
     #[schemars(default, with = "HistoryKeys", skip_serializing_if = "Option::is_none")]
     history: Option<HistoryKeys>,
+    /// What it asks of its clients, in place of `required` of `[auth]`: a token or a ticket (`"required"`), a valid one if
+    /// they have any (`"optional"`), or nothing (`"off"`).
+    #[schemars(default, with = "AuthModeKey", skip_serializing_if = "Option::is_none")]
+    auth: Option<AuthModeKey>,
 }
 
 /// The messages that rooms remember: their number, the time for which each is kept, or both.
@@ -246,6 +258,93 @@ struct HistoryKeys {
         skip_serializing_if = "Option::is_none"
     )]
     keep_for: Option<String>,
+}
+
+/// What a party asks of its clients.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+enum AuthModeKey {
+    Required,
+    Optional,
+    Off,
+}
+
+/// Who may enter the rooms. With no key at all, clients need a ticket.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+struct AuthKeys {
+    /// The algorithms that a token may be signed with. Without it: those that the keys have.
+    #[schemars(default)]
+    algorithms: Vec<AuthAlgorithmKey>,
+    /// The claim `iss` that a token must have.
+    #[schemars(default, with = "String", skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
+    /// The claim `aud` of which a token must have one: a text or a list. Without it, `aud` is not looked at.
+    #[schemars(default, with = "AudienceKey", skip_serializing_if = "Option::is_none")]
+    audience: Option<AudienceKey>,
+    /// By how many seconds the clocks of the issuer and of the server may differ.
+    #[schemars(default = "skew", range(max = 600))]
+    skew_s: u64,
+    /// The variable with the secret of HS256, of at least 32 bytes, which `room env set NAME - --secret` sets.
+    #[schemars(default, with = "String", skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    /// Public keys: each a PEM block `PUBLIC KEY`, or a JSON Web Key.
+    #[schemars(default)]
+    keys: Vec<String>,
+    /// The URL of the issuer's keys, a JSON Web Key Set. An address that is not public has to be written as an address, or
+    /// as `localhost`, unless `[fetch] hosts` lists it.
+    #[schemars(default, with = "String", skip_serializing_if = "Option::is_none")]
+    jwks: Option<String>,
+    /// Whether a client needs a token or a ticket. A party says otherwise with its own `auth`.
+    #[schemars(default = "yes")]
+    required: bool,
+    /// The cookie that may have the token. Pages of other sites cannot use it, unless `[serve] origins` lists them.
+    #[schemars(default, with = "String", skip_serializing_if = "Option::is_none")]
+    cookie: Option<String>,
+    /// The parameter of the URL that may have the token, or `false` for none.
+    #[schemars(default = "token", with = "TokenQueryKey")]
+    query: String,
+    /// The variable with the secret of tickets. Without it, each server has a key of its own: servers of one space need it.
+    #[schemars(default, with = "String", skip_serializing_if = "Option::is_none")]
+    ticket_secret: Option<String>,
+}
+
+/// An algorithm that signs tokens.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+enum AuthAlgorithmKey {
+    #[schemars(rename = "HS256")]
+    Hs256,
+    #[schemars(rename = "RS256")]
+    Rs256,
+    #[schemars(rename = "ES256")]
+    Es256,
+    #[schemars(rename = "EdDSA")]
+    EdDsa,
+}
+
+/// The audience of tokens.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+enum AudienceKey {
+    /// One.
+    One(String),
+    /// Several, of which a token has one.
+    Several(Vec<String>),
+}
+
+/// The parameter that may have the token.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+enum TokenQueryKey {
+    /// `false`: none.
+    No(bool),
+    /// Its name.
+    Name(String),
 }
 
 /// How bodies of requests reach rooms.
@@ -410,6 +509,18 @@ enum WebhookEventKey {
     Disconnected,
     Emptied,
     Expired,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn skew() -> u64 {
+    30
+}
+
+fn token() -> String {
+    "token".to_owned()
 }
 
 fn here() -> String {

@@ -7,11 +7,12 @@
 mod renames;
 
 use hashbrown::HashMap;
+use room_auth::{ProjectAuth, TicketKey, TicketMint};
 use room_core::clock::Clock;
 use room_core::config::{
-    AssetError, Audience, CacheControl, Cors, Cron, CronError, CronSetting, FetchHostError,
-    FetchHosts, OldNameError, OriginError, Origins, PartyConfig, PartyRename, PrefixError, Project,
-    RetentionError, RoomsPrefix, StorageConfig, WebhookError,
+    AssetError, Audience, AuthConfigError, AuthSettings, CacheControl, Cors, Cron, CronError,
+    CronSetting, FetchHostError, FetchHosts, OldNameError, OriginError, Origins, PartyConfig,
+    PartyRename, PrefixError, Project, RetentionError, RoomsPrefix, StorageConfig, WebhookError,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{NameError, PartyName, RoomId};
@@ -47,6 +48,8 @@ pub(crate) struct Node {
     operator: Operator,
     crons: Crons,
     webhooks: Webhooks,
+    /// Makes tickets with the node's own key.
+    mint: TicketMint,
     limits: Arc<Limits>,
     clock: Clock,
     served: Served,
@@ -116,6 +119,9 @@ pub enum DeployError {
     /// The project's webhooks cannot be sent.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// Who may enter cannot be checked.
+    #[error(transparent)]
+    Auth(#[from] AuthConfigError),
     /// A party's old name is invalid.
     #[error(transparent)]
     OldName(#[from] OldNameError),
@@ -201,6 +207,7 @@ impl Node {
             StorageConfig::Disk(dir) => Store::open_counted(dir, &limits, counts)?,
             StorageConfig::Memory => Store::in_memory_counted(&limits, counts)?,
         };
+        let mint = TicketMint::new(ticket_key(&store)?, share.project, &limits);
         let counts = metrics.rooms.clone();
         let served = Served::from(store.service()?.served_ms);
         let homes = ProjectHomes::new(share.forwarder.homes().clone(), share.project);
@@ -236,6 +243,7 @@ impl Node {
             operator,
             crons,
             webhooks,
+            mint,
             limits,
             clock,
             served,
@@ -307,6 +315,7 @@ impl Node {
         let cache = CacheControl::parse(&project.asset_settings)?;
         let lifetimes = self.lifetimes(&project.parties)?;
         let receiver = receiver_of(&project, &fetch_hosts)?;
+        let auth = self.auth_of(&project, &fetch_hosts)?;
         let renames = renames_of(&project.parties)?;
         let (begun, mut parties) = (Instant::now(), HashMap::new());
         for mut config in project.parties {
@@ -314,12 +323,15 @@ impl Node {
                 // A room cannot see in a URL where its own path ends.
                 (RoomsPrefix::VARIABLE.to_owned(), own.to_string())
             }));
-            let name = PartyName::parse(&config.name)?;
+            let (name, mode) = (PartyName::parse(&config.name)?, config.auth);
             let mut party = self.load(&name, config, origins.clone()).await?;
             party.lifetime = lifetimes.get(&name).copied();
             party.fetch_hosts = fetch_hosts.clone();
             let events = receiver.as_ref().map(|receiver| receiver.events_of(&name));
             party.webhooks = events.unwrap_or_default();
+            if let Some((auth, mint)) = &auth {
+                (party.auth, party.code.mint) = (auth.of_party(mode), Some(mint.clone()));
+            }
             if parties.insert(name.clone(), party).is_some() {
                 return Err(DeployError::Twice(name));
             }
@@ -369,6 +381,33 @@ impl Node {
             }
         }
         Ok(expiry::lifetimes(&self.store, self.served, &ttls)?)
+    }
+
+    /// Returns who may enter the rooms of a project, and what makes its tickets.
+    fn auth_of(
+        &self,
+        project: &Project,
+        hosts: &FetchHosts,
+    ) -> Result<Option<(ProjectAuth, TicketMint)>, AuthConfigError> {
+        let parties = project.parties.iter();
+        let modes = parties.clone().map(|party| (party.name.as_str(), party.auth));
+        AuthSettings::check_modes(project.auth.as_ref(), modes)?;
+        let Some(settings) = &project.auth else { return Ok(None) };
+        let plan = settings.check()?;
+        // A project's variables are those of each of its parties.
+        let vars = parties.flat_map(|party| &party.vars);
+        let vars: HashMap<&str, &str> =
+            vars.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let variable = |name: &str| vars.get(name).copied();
+        let mint = match ProjectAuth::ticket_key(settings, variable)? {
+            Some(key) => self.mint.with_key(key),
+            None => self.mint.clone(),
+        };
+        let jwks = plan.jwks.as_ref();
+        let jwks = jwks.map(|(url, host)| self.door.issuer_keys(url, &hosts.and(host.clone())));
+        let made = (jwks, mint.clone());
+        let auth = ProjectAuth::new((settings, plan), variable, made, &self.limits)?;
+        Ok(Some((auth, mint)))
     }
 
     /// Checks the crons of a project with these parties.
@@ -422,7 +461,7 @@ impl Node {
             Err(LoadError::Compile(format!("the compiler panicked: {panic}")))
         });
         let refused = |error| DeployError::Load { party: name.clone(), error };
-        let code = Code { module: loaded.map_err(refused)?, vars: vars.into() };
+        let code = Code { module: loaded.map_err(refused)?, vars: vars.into(), mint: None };
         if request_bodies == BodyDelivery::Pieces && !code.module.takes_pieces() {
             return Err(DeployError::NoPieces(name.clone()));
         }
@@ -445,6 +484,7 @@ impl Node {
             request_bodies,
             retention,
             webhooks: WebhookEvents::default(),
+            auth: None,
         })
     }
 
@@ -514,6 +554,16 @@ fn renames_of(parties: &[PartyConfig]) -> Result<Vec<PartyRename>, DeployError> 
         named.push((PartyName::parse(&party.name)?, party.was.as_deref()));
     }
     Ok(PartyRename::parse_all(named.into_iter())?)
+}
+
+/// Returns the key of the tickets of a store, and makes one if it has none.
+fn ticket_key(store: &Store) -> Result<TicketKey, StoreError> {
+    if let Some(key) = store.ticket_key().and_then(|text| TicketKey::restore(&text)) {
+        return Ok(key);
+    }
+    let key = TicketKey::random();
+    store.keep_ticket_key(key.reveal())?;
+    Ok(key)
 }
 
 /// Returns the receiver of a project's webhooks, if it has one.

@@ -42,6 +42,35 @@ export interface ConnectionContext {
   readonly request: Request;
 }
 
+/** What a client may do. */
+export interface Capabilities {
+  /** It gets what the room sends. */
+  readonly read: boolean;
+  /** It may send messages, and requests other than `GET` and `HEAD`. */
+  readonly write: boolean;
+  /** The room may show it to others. */
+  readonly presence: boolean;
+}
+
+/** What a ticket allows. Without `party` and `room`, it is for this room; with `party` alone, for all rooms of the party. */
+export interface TicketGrant {
+  party?: string;
+  room?: string | null;
+  /** For how long it can be used to connect, in milliseconds: a minute, if nothing is said. */
+  for?: number;
+  /** All, if nothing is said. */
+  capabilities?: ("read" | "write" | "presence")[];
+  /** It can be used once. */
+  once?: boolean;
+  /** The claims that the room gets. */
+  claims?: Record<string, unknown>;
+}
+
+/** The claims of the token or ticket that a request or a connection came with; null without any. Hooks call it, too. */
+export function claimsOf<T = any>(whose: Request | Connection): T | null;
+/** What the client of a request or a connection may do. */
+export function capabilitiesOf(whose: Request | Connection): Capabilities;
+
 /** The event of a listener of a connection. */
 export interface ConnectionEventMap {
   message: MessageEvent;
@@ -84,6 +113,14 @@ export class Connection<TState = unknown> {
   readonly extensions: string;
   /** The connection itself. */
   readonly socket: this;
+
+  /**
+   * The claims of the client's token or ticket, as `[auth]` of room.toml has checked them; null without any. They stay
+   * with the connection through reloads and hibernation, and no client can choose them.
+   */
+  readonly claims: any;
+  /** What the client may do: everything, unless its ticket says otherwise. */
+  readonly capabilities: Capabilities;
 
   /** What `setState` stored last, or null. It survives reloads, hibernation and crashes. */
   readonly state: ConnectionState<TState>;
@@ -354,6 +391,8 @@ export interface RoomExtras {
   call<R = unknown>(party: string, room: string, data: unknown, options?: CallOptions): Promise<R>;
   /** The names of a party's rooms that store something. */
   rooms(party: string): AsyncGenerator<string, void, undefined>;
+  /** Makes a ticket, which a client sends as `?ticket=` in place of a token. It has no effect besides. */
+  ticket(grant?: TicketGrant): string;
 }
 
 // --- Hooks ---------------------------------------------------------------------------------------------------------

@@ -69,6 +69,16 @@ export interface ConnectOptions {
   path?: string;
   query?: Record<string, string> | URLSearchParams;
   headers?: HeadersInit;
+  /** The claims of the client's token: it is as if `[auth]` had checked it. */
+  claims?: Record<string, unknown>;
+  /** A ticket that a room of the test made. */
+  ticket?: string;
+}
+
+/** A request of a client. */
+export interface TestRequestInit extends RequestInit {
+  /** The claims of the client's token: it is as if `[auth]` had checked it. */
+  claims?: Record<string, unknown>;
 }
 
 /** What `console` and the platform wrote about the room. */
@@ -101,9 +111,9 @@ export class TestRoom {
   /** Connects a client. One that has the id already is replaced. */
   connect(id: string, options?: ConnectOptions): TestClient;
   /** Sends a request, to a path below the URL of the room. The promise settles when the response is complete. */
-  request(path?: string | URL | Request, init?: RequestInit): Promise<Response>;
+  request(path?: string | URL | Request, init?: TestRequestInit): Promise<Response>;
   /** Sends a request, and returns the response as it grows: for streams. */
-  begin(path?: string | URL | Request, init?: RequestInit): TestResponse;
+  begin(path?: string | URL | Request, init?: TestRequestInit): TestResponse;
   /** Sends a request whose body follows in pieces, as in a party with `request_bodies = "pieces"`. */
   upload(path?: string | URL | Request, init?: RequestInit): TestResponse;
   /** Asks `onFetch` of the class with a request of no room; null if it has no answer. */

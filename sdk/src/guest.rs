@@ -16,8 +16,8 @@ use crate::bindings::exports::room::runtime::{
     batch, cron_events, door, events, expiry, fetch, outcall_events, stream_events, timer_events,
 };
 use crate::bindings::room::runtime::{
-    alarm, answer, attachment, connections, fetch_now, history, inbox, log, outcalls, room,
-    storage, streams, timers, types,
+    alarm, answer, attachment, connections, fetch_now, history, identity, inbox, log, outcalls,
+    room, storage, streams, timers, types,
 };
 use crate::connection::{Close, Connection};
 use crate::context::Context;
@@ -28,8 +28,8 @@ use crate::error::{
 use crate::history::SentMessages;
 use crate::hook_fetch::HookFetch;
 use crate::host::{
-    ConnectionData, Entry, Host, ListOptions, OutcallRecord, OutcallTarget, Page, RoomAddress,
-    SentOptions, TimerRecord,
+    ConnectionData, Entry, GrantRecord, Host, IdentityRecord, ListOptions, OutcallRecord,
+    OutcallTarget, Page, RoomAddress, SentOptions, TimerRecord,
 };
 use crate::http::{Response, Verdict};
 use crate::instance::Live;
@@ -451,6 +451,14 @@ impl Host for Wasm {
 
     fn open_streams() -> Vec<String> {
         streams::open()
+    }
+
+    fn identity_of(connection: &str) -> Option<IdentityRecord> {
+        identity::of_connection(connection).map(Into::into)
+    }
+
+    fn ticket(grant: GrantRecord) -> Result<String, String> {
+        identity::ticket(&grant.into())
     }
 
     fn party() -> String {

@@ -15,6 +15,7 @@ use crate::error::{
 use crate::history::SentMessages;
 use crate::hook_fetch::HookFetch;
 use crate::http::{Request, Response, Rest};
+use crate::identity::{Capabilities, Identity};
 use crate::log::Level;
 use crate::message::Message;
 use crate::outcall::{OutcallFailure, PendingRequest, Redirects};
@@ -34,6 +35,25 @@ pub struct ConnectionData {
     pub uri: String,
     pub tags: Vec<String>,
     pub state: Vec<u8>,
+}
+
+/// Who a client is, as the host describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityRecord {
+    pub claims: String,
+    pub capabilities: Capabilities,
+    pub ends_ms: Option<u64>,
+}
+
+/// What a ticket allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantRecord {
+    pub party: String,
+    pub room: Option<String>,
+    pub ms: u64,
+    pub capabilities: Capabilities,
+    pub once: bool,
+    pub claims: Option<String>,
 }
 
 /// Which keys a listing returns. Every bound that is given must hold.
@@ -158,6 +178,9 @@ pub trait Host {
     fn abort(id: &str) -> Result<(), StreamError>;
     fn open_streams() -> Vec<String>;
 
+    fn identity_of(connection: &str) -> Option<IdentityRecord>;
+    fn ticket(grant: GrantRecord) -> Result<String, String>;
+
     fn party() -> String;
     fn name() -> String;
     fn flush();
@@ -185,7 +208,7 @@ pub struct RequestParts {
 
 impl From<Request> for RequestParts {
     fn from(request: Request) -> Self {
-        let Request { method, uri, headers, body, prefix: _ } = request;
+        let Request { method, uri, headers, body, .. } = request;
         Self { method, uri, headers, body }
     }
 }
@@ -222,6 +245,11 @@ impl From<ResponseParts> for Response {
 /// The state of a connection, as the host keeps it.
 pub fn state_of(conn: &Connection) -> Vec<u8> {
     Current::connection(conn.id()).unwrap_or_default().state
+}
+
+/// Who a client is, as the host described it.
+pub fn identity_record(identity: &Identity) -> &IdentityRecord {
+    identity.record()
 }
 
 /// A request that a hook waits for.

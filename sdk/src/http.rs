@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::hook_fetch::HookFetch;
 use crate::host::{Current, Host as _};
+use crate::identity::Identity;
 use crate::time::Timestamp;
 use crate::uri;
 
@@ -69,6 +70,8 @@ pub struct Request {
     pub(crate) body: Vec<u8>,
     /// The project's own path of its rooms, or nothing.
     pub(crate) prefix: String,
+    /// Who sent it.
+    pub(crate) identity: Option<Identity>,
 }
 
 impl Request {
@@ -76,7 +79,7 @@ impl Request {
     /// bare path (`/history?limit=5`) as one below the room's URL.
     pub fn new(method: impl Into<String>, uri: impl Into<String>) -> Self {
         let (headers, body, prefix) = (Vec::new(), Vec::new(), String::new());
-        Self { method: method.into(), uri: uri.into(), headers, body, prefix }
+        Self { method: method.into(), uri: uri.into(), headers, body, prefix, identity: None }
     }
 
     /// A `GET` request; see [`new`](Self::new).

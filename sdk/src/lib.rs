@@ -67,6 +67,7 @@ mod hook_fetch;
 #[doc(hidden)]
 pub mod host;
 mod http;
+mod identity;
 mod instance;
 mod list;
 pub mod log;
@@ -82,6 +83,11 @@ mod timer;
 mod transaction;
 mod uri;
 
+/// The guide, whose examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../IDENTITY.md")]
+struct Guide;
+
 pub use anyhow::{anyhow, bail, ensure};
 
 pub use connection::{Close, Connection};
@@ -94,6 +100,7 @@ pub use error::{
 pub use history::{ReadHistory, Sent, SentMessages};
 pub use hook_fetch::HookFetch;
 pub use http::{Lobby, Request, Response, Verdict};
+pub use identity::{Capabilities, Identity, Ticket};
 pub use list::{Entries, List};
 pub use message::{IntoMessage, Message};
 pub use outcall::{
@@ -109,10 +116,10 @@ pub use timer::{Schedule, Timer};
 /// What a room's source needs: `use room_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Answer, BodyPiece, Call, Chunk, Close, Connection, Context, Cron, Error, Fetched,
-        IntoMessage, Lobby, Message, OutcallFailure, ProjectEnv, Reply, Request, Response,
-        ResponseStream, Result, Room, ServerEvent, SocketVerdict, StatusError, StreamEnd, Timer,
-        Timestamp, Verdict, anyhow, bail, ensure, log,
+        Answer, BodyPiece, Call, Capabilities, Chunk, Close, Connection, Context, Cron, Error,
+        Fetched, IntoMessage, Lobby, Message, OutcallFailure, ProjectEnv, Reply, Request, Response,
+        ResponseStream, Result, Room, ServerEvent, SocketVerdict, StatusError, StreamEnd, Ticket,
+        Timer, Timestamp, Verdict, anyhow, bail, ensure, log,
     };
 }
 

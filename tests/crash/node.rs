@@ -85,6 +85,7 @@ async fn start(
         cors: None,
         request_bodies: BodyDelivery::Whole,
         retention: RetentionSettings::default(),
+        auth: None,
     };
     let webhooks = Some(WebhookSettings {
         url: format!("http://{origin}/webhooks"),

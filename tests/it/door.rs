@@ -39,6 +39,7 @@ async fn party_names_match_in_every_spelling() {
         cors: None,
         request_bodies: BodyDelivery::Whole,
         retention: RetentionSettings::default(),
+        auth: None,
     };
     node.deploy_project(vec![party("main"), party("ChatRoom")]).await.unwrap();
     for spelling in ["chat-room", "ChatRoom", "chat_room", "CHAT_ROOM", "chatRoom"] {

@@ -9,6 +9,7 @@ mod activation;
 mod admin;
 mod alarms;
 mod assets;
+mod auth;
 mod auto_response;
 mod batches;
 mod cors;

@@ -260,6 +260,7 @@ async fn node_on(dir: &Path, audience: Audience) -> Runtime {
         cors: None,
         request_bodies: BodyDelivery::Whole,
         retention: RetentionSettings::default(),
+        auth: None,
     };
     node.deploy(Project { parties: vec![party], ..Project::default() }).await.unwrap();
     node

@@ -70,6 +70,7 @@ async fn a_removed_party_closes_its_sockets() {
         cors: None,
         request_bodies: BodyDelivery::Whole,
         retention: RetentionSettings::default(),
+        auth: None,
     };
     node.deploy_project(vec![party]).await.unwrap();
     assert_eq!(client.closed().await.0, 1012);

@@ -4,9 +4,10 @@
 
 use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
-    AssetSettings, Audience, AutoResponse, BodyDelivery, Config, CorsSetting, CronSetting,
-    DeployError, Deployed, FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies,
-    RetentionSettings, Runtime, StartError, StorageConfig, Tls, Ttl, WebhookSettings, WhenQuiet,
+    AssetSettings, Audience, AuthMode, AuthSettings, AutoResponse, BodyDelivery, Config,
+    CorsSetting, CronSetting, DeployError, Deployed, FetchSettings, Limits, PartyConfig, Preamble,
+    Project, Proxies, RetentionSettings, Runtime, StartError, StorageConfig, Tls, Ttl,
+    WebhookSettings, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub struct Setup {
     fetch: FetchSettings,
     crons: Vec<CronSetting>,
     webhooks: Option<WebhookSettings>,
+    auth: Option<AuthSettings>,
+    auth_mode: Option<AuthMode>,
     origins: Vec<String>,
     tls: Option<Tls>,
     proxies: Proxies,
@@ -68,6 +71,8 @@ impl Setup {
             fetch: FetchSettings::default(),
             crons: Vec::new(),
             webhooks: None,
+            auth: None,
+            auth_mode: None,
             origins: Vec::new(),
             tls: None,
             proxies: Proxies::default(),
@@ -180,6 +185,24 @@ impl Setup {
     #[must_use]
     pub fn webhooks(mut self, webhooks: Option<WebhookSettings>) -> Self {
         self.webhooks = webhooks;
+        self
+    }
+
+    /// With this section `[auth]`, or none.
+    ///
+    /// # Panics
+    /// When the text is no section.
+    #[must_use]
+    pub fn auth(mut self, section: &serde_json::Value) -> Self {
+        let section = serde_json::from_value(section.clone());
+        self.auth = section.expect("a section");
+        self
+    }
+
+    /// With a party that asks for this itself.
+    #[must_use]
+    pub fn auth_mode(mut self, mode: AuthMode) -> Self {
+        self.auth_mode = Some(mode);
         self
     }
 
@@ -341,6 +364,7 @@ impl TestNode {
             cors: self.setup.cors.clone(),
             request_bodies: self.setup.request_bodies,
             retention: self.setup.retention,
+            auth: self.setup.auth_mode,
         }
     }
 
@@ -349,8 +373,8 @@ impl TestNode {
     /// # Errors
     /// As [`Runtime::deploy`].
     pub async fn deploy_project(&self, parties: Vec<PartyConfig>) -> Result<Deployed, DeployError> {
-        let Setup { assets, asset_settings, origins, prefix, fetch, crons, webhooks, .. } =
-            &self.setup;
+        let Setup { assets, asset_settings, origins, prefix, fetch, crons, .. } = &self.setup;
+        let Setup { webhooks, auth, .. } = &self.setup;
         let project = Project {
             parties,
             assets: assets.clone(),
@@ -360,6 +384,7 @@ impl TestNode {
             fetch: fetch.clone(),
             crons: crons.clone(),
             webhooks: webhooks.clone(),
+            auth: auth.clone(),
         };
         within("a deployment", self.runtime.deploy(project)).await
     }

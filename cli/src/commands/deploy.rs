@@ -95,6 +95,7 @@ fn release(
         asset_settings: manifest.asset_settings.clone(),
         crons: manifest.crons.clone(),
         webhooks: manifest.webhooks.clone(),
+        auth: manifest.auth.clone(),
         prefix: manifest.prefix.as_ref().map(|own| own.get_ref().clone()),
         ..Release::default()
     };
@@ -114,6 +115,7 @@ fn release(
             request_bodies: party.request_bodies,
             resume: party.retention.resume,
             history: party.retention.history,
+            auth: party.auth.as_ref().map(|own| *own.get_ref()),
         });
     }
     let defaults = Limits::default();

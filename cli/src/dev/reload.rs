@@ -7,7 +7,8 @@ use super::node::Node;
 use crate::building::Component;
 use crate::project::Project;
 use room_runtime::{
-    AssetSettings, CronSetting, Deployed, FetchSettings, Notice, PartyConfig, WebhookSettings,
+    AssetSettings, AuthSettings, CronSetting, Deployed, FetchSettings, Notice, PartyConfig,
+    WebhookSettings,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ pub(super) struct Deployment {
     fetch: FetchSettings,
     crons: Vec<CronSetting>,
     webhooks: Option<WebhookSettings>,
+    auth: Option<AuthSettings>,
 }
 
 /// The result of a deployment.
@@ -66,6 +68,7 @@ impl Deployment {
                 cors: party.cors.as_ref().map(|own| own.get_ref().clone()),
                 request_bodies: party.request_bodies,
                 retention: party.retention,
+                auth: party.auth.as_ref().map(|own| *own.get_ref()),
             })
         });
         let origins = project.manifest.origins.clone();
@@ -73,8 +76,8 @@ impl Deployment {
         let prefix = project.manifest.prefix.as_ref().map(|own| own.get_ref().clone());
         let (assets, fetch) = (project.assets(), project.manifest.fetch.clone());
         let (parties, crons) = (parties.collect(), project.manifest.crons.clone());
-        let webhooks = project.manifest.webhooks.clone();
-        Self { parties, assets, asset_settings, origins, prefix, fetch, crons, webhooks }
+        let (webhooks, auth) = (project.manifest.webhooks.clone(), project.manifest.auth.clone());
+        Self { parties, assets, asset_settings, origins, prefix, fetch, crons, webhooks, auth }
     }
 
     fn same_as(&self, other: &Self) -> bool {
@@ -89,9 +92,11 @@ impl Deployment {
                 cors,
                 request_bodies,
                 retention,
+                auth,
                 module: _,
             } = party.clone();
-            (name, was, vars, when_quiet, auto_response, ttl, cors, (request_bodies, retention))
+            let answers = (auto_response, ttl, cors, request_bodies);
+            (name, was, vars, when_quiet, answers, retention, auth)
         };
         self.assets == other.assets
             && self.asset_settings == other.asset_settings
@@ -100,6 +105,7 @@ impl Deployment {
             && self.fetch == other.fetch
             && self.crons == other.crons
             && self.webhooks == other.webhooks
+            && self.auth == other.auth
             && self.parties.len() == other.parties.len()
             && self
                 .parties
@@ -135,6 +141,7 @@ impl Reloader {
             fetch: deployment.fetch.clone(),
             crons: deployment.crons.clone(),
             webhooks: deployment.webhooks.clone(),
+            auth: deployment.auth.clone(),
         };
         let deployed = self.node.runtime().deploy(project).await?;
         Ok(match self.last.replace(deployment) {

@@ -4,6 +4,7 @@
 //! the file system.
 
 mod assets;
+mod auth;
 mod cors;
 mod crons;
 mod fetch;
@@ -27,7 +28,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys of the file and of its sections.
 pub(super) const TOP: &[&str] =
-    &["name", "parties", "assets", "serve", "fetch", "crons", "webhooks", "vars", "limits"];
+    &["name", "parties", "assets", "serve", "fetch", "crons", "webhooks", "auth", "vars", "limits"];
 pub(super) const PARTY: &[&str] = &[
     "path",
     "script",
@@ -40,6 +41,20 @@ pub(super) const PARTY: &[&str] = &[
     "request_bodies",
     "resume",
     "history",
+    "auth",
+];
+pub(super) const AUTH: &[&str] = &[
+    "algorithms",
+    "issuer",
+    "audience",
+    "skew_s",
+    "secret",
+    "keys",
+    "jwks",
+    "required",
+    "cookie",
+    "query",
+    "ticket_secret",
 ];
 /// The keys of a party that name its code.
 #[derive(Default)]
@@ -84,7 +99,8 @@ const FOREIGN: &[(&str, &str)] = &[
     ("schedule", "it belongs to a cron: `[crons.NAME]`"),
     ("url", "it belongs to `[webhooks]`"),
     ("events", "it belongs to `[webhooks]`"),
-    ("secret", "it belongs to `[webhooks]`"),
+    ("secret", "it belongs to `[webhooks]` or `[auth]`"),
+    ("jwks", "it belongs to `[auth]`"),
 ];
 
 /// The content of `[serve]`, as far as it can be read.
@@ -135,7 +151,7 @@ impl ManifestReader<'_> {
         let mut serve = Serve::default();
         let mut fetched = Vec::new();
         let mut crons = Vec::new();
-        let mut webhooks = None;
+        let (mut webhooks, mut auth) = (None, None);
         let mut vars = BTreeMap::new();
         let mut limits = Limits::default();
         for (key, value) in table {
@@ -147,6 +163,7 @@ impl ManifestReader<'_> {
                 "fetch" => fetched = self.fetch(value),
                 "crons" => crons = self.crons(value),
                 "webhooks" => webhooks = self.webhooks(value),
+                "auth" => auth = self.auth(value),
                 "vars" => vars = self.vars(value),
                 "limits" => limits = self.limits(value),
                 _ => self.unknown(key, "room.toml", TOP),
@@ -163,6 +180,7 @@ impl ManifestReader<'_> {
         }
         let crons = self.checked_crons(crons, &parties, &limits);
         let webhooks = self.checked_webhooks(webhooks, &parties);
+        let auth = self.checked_auth(auth, &parties);
         let Some(name) = name else {
             self.complain(Code::NoName, "the project has no name", 0..0, "here")
                 .help_last("put `name = \"my-project\"` at the top of the file");
@@ -182,6 +200,7 @@ impl ManifestReader<'_> {
             fetch,
             crons,
             webhooks,
+            auth,
             vars,
             limits,
         })
@@ -258,6 +277,7 @@ impl ManifestReader<'_> {
                 }
                 "ttl" => party.ttl = self.ttl(&format!("{place}.ttl"), value),
                 "cors" => party.cors = self.cors(&format!("{place}.cors"), value),
+                "auth" => party.auth = self.auth_mode(&format!("{place}.auth"), value),
                 "request_bodies" => match value.get_ref().as_str() {
                     Some("whole") => party.request_bodies = BodyDelivery::Whole,
                     Some("pieces") => party.request_bodies = BodyDelivery::Pieces,

@@ -1,6 +1,7 @@
 //! A manifest as a whole, and what its mistakes look like. The mistakes of each table are in a file of their own.
 
 mod assets;
+mod auth;
 mod crons;
 mod fetch;
 mod limits;
@@ -300,6 +301,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     assert_eq!(keys(&schema["$defs"]["ServeKeys"]), sorted(read::SERVE));
     assert_eq!(keys(&schema["$defs"]["FetchKeys"]), sorted(read::FETCH));
     assert_eq!(keys(&schema["$defs"]["CronKeys"]), sorted(read::CRON));
+    assert_eq!(keys(&schema["$defs"]["AuthKeys"]), sorted(read::AUTH));
     let limits: Vec<_> = Limits::TABLE.iter().map(|row| row.name).collect();
     assert_eq!(keys(&schema["properties"]["limits"]), sorted(&limits));
 }

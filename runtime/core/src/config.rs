@@ -5,6 +5,7 @@
 //! not know where the choices came from.
 
 mod assets;
+mod auth;
 mod cors;
 mod crons;
 mod fetch;
@@ -18,6 +19,7 @@ mod space;
 mod webhooks;
 
 pub use assets::{AssetCache, AssetError, AssetSettings, CacheControl};
+pub use auth::{AuthAlgorithm, AuthConfigError, AuthMode, AuthPlan, AuthSettings, TICKET_QUERY};
 pub use cors::{Cors, CorsRight, CorsSetting};
 pub use crons::{Cron, CronError, CronSetting, too_many_crons};
 pub use fetch::{FetchHost, FetchHostError, FetchHosts, FetchScheme, FetchSettings, is_public};
@@ -104,6 +106,8 @@ pub struct Project {
     pub crons: Vec<CronSetting>,
     /// The receiver of its webhooks.
     pub webhooks: Option<WebhookSettings>,
+    /// Who may enter its rooms. Without it, everybody may.
+    pub auth: Option<AuthSettings>,
 }
 
 /// One party of a project.
@@ -129,6 +133,8 @@ pub struct PartyConfig {
     pub request_bodies: BodyDelivery,
     /// How long its rooms remember what they sent.
     pub retention: RetentionSettings,
+    /// What it asks of its clients; `None` leaves it to the project.
+    pub auth: Option<AuthMode>,
 }
 
 /// A client's text message and its answer. The server answers it, and the room never receives it.

@@ -5,6 +5,7 @@
 
 use crate::encoding;
 use crate::id::{ConnectionId, Serial};
+use crate::identity::Identity;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct Connection {
     pub state: Bytes,
     /// Whether it takes part in the room.
     pub link: Link,
+    /// Who it is, if the door checked that.
+    pub identity: Option<Identity>,
 }
 
 /// The state of a connection's link, which only moves forward.
@@ -134,6 +137,7 @@ pub fn connection(id: &str, serial: u64, tags: &[&str]) -> Connection {
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
         state: Bytes::new(),
         link: Link::Open,
+        identity: None,
     }
 }
 

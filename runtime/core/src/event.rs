@@ -6,6 +6,7 @@
 use crate::connection::Connection;
 use crate::encoding;
 use crate::id::{ConnectionId, RequestId};
+use crate::identity::Identity;
 use crate::jobs::{CallId, CallReceipt, JobId, OutcallAnswer, OutcallFailure, Timer};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -52,8 +53,8 @@ pub enum Event {
         /// The mistake.
         error: String,
     },
-    /// A plain HTTP request.
-    Request(Request),
+    /// A plain HTTP request, and who sent it, if the door checked that.
+    Request(Request, Option<Identity>),
     /// A piece of the body of a request whose response is open.
     Body {
         /// The request.
@@ -121,7 +122,7 @@ impl Event {
             Self::Message { .. } => "message",
             Self::Close { .. } => "close",
             Self::Error { .. } => "error",
-            Self::Request(_) => "request",
+            Self::Request(..) => "request",
             Self::Body { .. } => "body",
             Self::StreamClose { .. } => "stream_close",
             Self::Alarm => "alarm",

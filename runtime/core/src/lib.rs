@@ -5,6 +5,7 @@
 //!
 //! - [`id`], [`connection`], [`event`], [`span`], [`turn`] are what a room is called with and what it answers.
 //! - [`fetch`] is what a room requests from other servers.
+//! - [`identity`] is who a client is.
 //! - [`jobs`] are what a room wants done after its turns.
 //! - [`schedule`] says when crons are due.
 //! - [`webhooks`] are what a project reports about its rooms.
@@ -25,6 +26,7 @@ pub mod event;
 mod exchange;
 pub mod fetch;
 pub mod id;
+pub mod identity;
 pub mod jobs;
 pub mod limits;
 pub mod line;
@@ -39,11 +41,12 @@ pub mod webhooks;
 
 pub use crate::metrics::{METRICS, MetricKind, MetricRow};
 pub use config::{
-    AssetCache, AssetError, AssetSettings, Audience, AutoResponse, Config, ConfigError,
-    CorsSetting, CronError, CronSetting, FetchHost, FetchHostError, FetchSettings, HistorySetting,
-    ModuleSource, Network, NetworkError, Origin, OriginError, PartyConfig, PeerNode, Preamble,
-    PrefixError, Project, Proxies, RetentionSettings, RoomsPrefix, Space, SpaceError,
-    StorageConfig, Tls, WebhookError, WebhookSettings, WhenQuiet, node_name,
+    AssetCache, AssetError, AssetSettings, Audience, AuthAlgorithm, AuthConfigError, AuthMode,
+    AuthSettings, AutoResponse, Config, ConfigError, CorsSetting, CronError, CronSetting,
+    FetchHost, FetchHostError, FetchSettings, HistorySetting, ModuleSource, Network, NetworkError,
+    Origin, OriginError, PartyConfig, PeerNode, Preamble, PrefixError, Project, Proxies,
+    RetentionSettings, RoomsPrefix, Space, SpaceError, StorageConfig, Tls, WebhookError,
+    WebhookSettings, WhenQuiet, node_name,
 };
 pub use event::BodyDelivery;
 pub use id::{ConnectionId, NameError, NodeId, PartyName, RoomId};

@@ -98,6 +98,9 @@ limits! {
     origins_max: "origins" = 64, "Origins that a project lists", "the project is refused";
     connection_id_bytes_max: "bytes" = 256, "Length of a connection's id (`_pk`)", "400";
 
+    token_bytes_max: "bytes" = 8 * KIB, "Length of the token or the ticket that a client shows", "401, or close 4401";
+    claims_bytes_max: "bytes" = 4 * KIB, "Size of the claims of a token or a ticket, as JSON", "401, or close 4401; the ticket is refused";
+
     // What a client may occupy.
     buffered_bytes_max: "bytes" = 2 * GIB, "Bytes of unfinished messages, mailboxes, outboxes, streams and request bodies of this node together, counted in pages of 4 KiB; a holder of less than a page is not counted", "the newest demand is refused as at its own bound: an unfinished message or a slow client is closed with 1013, a request is answered 503, a socket stops reading; an empty mailbox or outbox still takes one item";
     connections_max: "connections" = 20_000, "Open TCP connections of this node", "further connections wait in the kernel's backlog";
@@ -212,6 +215,14 @@ limits! {
     hook_cache_ms_max: "ms" = 86_400_000, "Time for which a hook keeps a response", "it is kept no longer";
     fetch_idle_max: "connections" = 64, "Connections to other servers that are kept for the next request, per process", "the one that is unused for longest is closed";
     fetch_idle_ms_max: "ms" = 30_000, "Time for which an unused connection to another server is kept", "it is closed";
+
+    // The keys of an issuer of tokens, and tickets.
+    jwks_bytes_max: "bytes" = 256 * KIB, "Size of the keys that an issuer publishes", "they are not read: earlier ones stay in use, or clients get 503";
+    jwks_ms: "ms" = 600_000, "Age at which an issuer's keys are fetched again", "the next client's token has them fetched";
+    jwks_retry_ms: "ms" = 10_000, "Time between two fetches of an issuer's keys", "a token with an unknown key is refused without a fetch";
+    jwks_stale_ms_max: "ms" = 86_400_000, "Age of an issuer's keys that stay in use while newer ones cannot be fetched", "clients with tokens get 503";
+    ticket_ms_max: "ms" = 86_400_000, "Time for which a ticket is valid", "a longer one is refused when it is made";
+    tickets_used_max: "tickets" = 100_000, "Used tickets of single use that are remembered until their end", "503 for further tickets of single use";
 
     // The certificate's files.
     tls_reload_ms: "ms" = 10_000, "Time between two checks of the certificate and its key", "they are read again, and replace the old ones if they changed and match";

@@ -13,8 +13,8 @@
 mod labels;
 
 pub use labels::{
-    BadPreamble, CacheLookup, CallEnd, Crowd, FetchEnd, LabelValues, Refusal, ResumeGap,
-    StatusClass, StreamCut, TurnEnd,
+    AuthRefusal, BadPreamble, CacheLookup, CallEnd, Crowd, FetchEnd, LabelValues, Refusal,
+    ResumeGap, StatusClass, StreamCut, TurnEnd,
 };
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
@@ -307,6 +307,10 @@ metrics! {
             "Time from an accepted client's request to its WebSocket, including hooks";
         refusals: CounterBy<Refusal> = "room_upgrades_refused_total", "handshakes",
             "WebSocket handshakes that the server refused";
+        auth_refusals: CounterBy<AuthRefusal> = "room_auth_refused_total", "requests",
+            "Requests and WebSocket handshakes that `[auth]` refused, and messages that a ticket does not allow";
+        jwks_fetches: CounterBy<FetchEnd> = "room_jwks_fetches_total", "requests",
+            "Requests for the keys of an issuer of tokens, by the status of the response or the code of the failure";
         requests: CounterBy<StatusClass> = "room_requests_total", "requests",
             "Requests of clients that the server answered, including handshakes";
         buffered_bytes: Gauge = "room_buffered_bytes", "bytes",

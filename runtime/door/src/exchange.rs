@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use http_body_util::BodyExt;
 use room_core::byte_budget::BytePermit;
+use room_core::clock::until;
 use room_core::event::{BodyDelivery, BodyFault, BodyPiece};
 use room_core::limits::{Limits, ms, size};
 use room_rooms::room::{
@@ -21,6 +22,7 @@ use room_rooms::room::{
 };
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 /// A comment, which keeps proxies from ending a stream of events that has none to send.
@@ -177,7 +179,7 @@ async fn hand_on(room: &BodySender, piece: BodyPiece) -> Onward {
     }
 }
 
-/// Returns a room's answer as HTTP, when it begins.
+/// Returns a room's answer as HTTP, when it begins. One that goes on breaks off at `end`, when its client's token ends.
 ///
 /// # Errors
 /// [`DoorError`] says why no response begins.
@@ -187,7 +189,7 @@ async fn hand_on(room: &BodySender, piece: BodyPiece) -> Onward {
 pub(super) async fn answer(
     answer: RoomAnswer,
     body: RequestBody,
-    follows: BodyDelivery,
+    (follows, end): (BodyDelivery, Option<Instant>),
     limits: &Arc<Limits>,
 ) -> Result<Response, DoorError> {
     let mut open = match answer {
@@ -202,7 +204,7 @@ pub(super) async fn answer(
         Ok(ResponseStart::Whole(response)) => Ok(respond(response)),
         Ok(ResponseStart::Stream(head)) => {
             let response = respond(head);
-            Ok(continued(response, ResponseStream::new(open, upload), limits).await)
+            Ok(continued(response, ResponseStream::new(open, upload, end), limits).await)
         }
         Err(error) => Err(DoorError::Room(error.into())),
     }
@@ -220,6 +222,8 @@ struct ResponseStream {
     /// True if the last write ended with a line, so that a comment can follow.
     is_at_line_start: bool,
     is_over: bool,
+    /// When the client's token ends.
+    end: Option<Instant>,
 }
 
 /// Returns a response whose body goes on with the stream.
@@ -247,7 +251,11 @@ async fn continued(response: Response, mut stream: ResponseStream, limits: &Limi
 }
 
 impl ResponseStream {
-    fn new(open: Box<OpenResponse>, upload: Option<AbortOnDropHandle<()>>) -> Self {
+    fn new(
+        open: Box<OpenResponse>,
+        upload: Option<AbortOnDropHandle<()>>,
+        end: Option<Instant>,
+    ) -> Self {
         Self {
             first: Bytes::new(),
             open,
@@ -255,6 +263,7 @@ impl ResponseStream {
             keep_alive: None,
             is_at_line_start: true,
             is_over: false,
+            end,
         }
     }
 
@@ -285,9 +294,16 @@ impl ResponseStream {
 
     /// Waits for the next part; `None` if it is time for a sign of life.
     async fn part(&mut self) -> Option<ResponsePart> {
+        let next = async {
+            tokio::select! {
+                biased;
+                () = until(self.end) => ResponsePart::Cut,
+                part = self.open.next() => part,
+            }
+        };
         match self.keep_alive {
-            Some(pause) => tokio::time::timeout(pause, self.open.next()).await.ok(),
-            None => Some(self.open.next().await),
+            Some(pause) => tokio::time::timeout(pause, next).await.ok(),
+            None => Some(next.await),
         }
     }
 

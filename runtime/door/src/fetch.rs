@@ -7,6 +7,7 @@ use crate::FrontDoor;
 use crate::assets::is_reserved;
 use crate::hooks::{self, HookInstance};
 use crate::http::{plain, read_body, respond};
+use crate::identity::{self, Admitted};
 use crate::status::DoorError;
 use ::http::request::Parts;
 use axum::extract::Request;
@@ -42,8 +43,8 @@ pub(super) async fn answer(
     let limits = &door.0.limits;
     let mut permit = door.0.rooms.bytes().permit();
     let body = read_body(body, limits.body_bytes_max, limits, &mut permit).await?;
-    let Some(mut instance) = instance(door).await? else { return Ok(None) };
-    let answered = instance.guest.fetch(&plain(&parts, body)).await;
+    let Some((mut instance, admitted)) = instance(door, &parts).await? else { return Ok(None) };
+    let answered = instance.guest.fetch(&plain(&admitted.parts, body)).await;
     match answered.map_err(|fault| hooks::failed(fault.into()))? {
         Some(response) => checked(door, response).map(Some),
         None => Ok(None),
@@ -58,8 +59,9 @@ pub(super) async fn socket(door: &FrontDoor, parts: &Parts) -> Result<SocketWay,
     if !is_asked(door, parts)? {
         return Err(DoorError::NotFound);
     }
-    let Some(mut instance) = instance(door).await? else { return Err(DoorError::NotFound) };
-    let verdict = instance.guest.socket(&plain(parts, Bytes::new())).await;
+    let found = instance(door, parts).await?;
+    let Some((mut instance, admitted)) = found else { return Err(DoorError::NotFound) };
+    let verdict = instance.guest.socket(&plain(&admitted.parts, Bytes::new())).await;
     match verdict.map_err(|fault| hooks::failed(fault.into()))? {
         SocketVerdict::Enter(party, room) => {
             let name_bytes_max = size(door.0.limits.room_name_bytes_max);
@@ -92,15 +94,22 @@ fn checked(door: &FrontDoor, response: event::Response) -> Result<Response, Door
     }
 }
 
-/// Returns an instance of the code, if the project has some that answers.
-async fn instance(door: &FrontDoor) -> Result<Option<HookInstance<'_>>, DoorError> {
+/// Returns an instance of the code, if the project has some that answers, which knows who sent the request.
+async fn instance<'a>(
+    door: &'a FrontDoor,
+    parts: &'a Parts,
+) -> Result<Option<(HookInstance<'a>, Admitted<'a>)>, DoorError> {
     let Some(party) = door.0.rooms.spokesman(|party| party.code.module.has_fetch()) else {
         return Ok(None);
     };
     let room = RoomId::new(party, NO_ROOM, usize::MAX)?;
     match door.0.rooms.entrance(&room) {
         Ok(entrance) if entrance.party().code.module.has_fetch() => {
-            hooks::instance(door, entrance.party(), &room).await.map(Some)
+            let party = entrance.party();
+            let admitted = identity::look(door, party.auth.as_ref(), &party.origins, parts).await;
+            let mut instance = hooks::instance(door, party, &room).await?;
+            instance.guest.introduce(admitted.identity.clone());
+            Ok(Some((instance, admitted)))
         }
         _ => Ok(None),
     }

@@ -10,7 +10,7 @@ use room_core::event::{AddedHeaders, CloseFrame, Request, Response};
 use room_core::id::RoomId;
 use room_core::limits::ms;
 use room_guest::{DoorCall, GuestFault, HookAnswer, HookVerdict, Instance, LiveSamples};
-use room_rooms::room::RoomError;
+use room_rooms::room::{IncomingRequest, RoomError};
 use room_rooms::rooms::{Party, RoomEntrance};
 use tokio::sync::{AcquireError, SemaphorePermit};
 
@@ -26,7 +26,7 @@ pub(super) const LOOKS_MAX: usize = 8;
 /// The decision of a hook.
 pub(super) enum Decision {
     /// The request goes to the room.
-    Forward(Request),
+    Forward(IncomingRequest),
     /// The response goes to the client.
     Respond(Response),
     /// The client is refused.
@@ -45,12 +45,17 @@ pub(super) async fn ask(
     door: &FrontDoor,
     call: DoorCall,
     entrance: &RoomEntrance,
-    request: Request,
+    asked: IncomingRequest,
 ) -> Result<(Decision, AddedHeaders), DoorError> {
     let room = entrance.room();
     let mut instance = instance(door, entrance.party(), room).await?;
+    let IncomingRequest { request, identity } = asked;
+    instance.guest.introduce(identity.clone());
     match instance.guest.ask_door(call, &request, room).await {
-        Ok(HookAnswer { verdict, added }) => Ok((decide(verdict, request, room, door)?, added)),
+        Ok(HookAnswer { verdict, added }) => {
+            let asked = IncomingRequest { request, identity };
+            Ok((decide(verdict, asked, room, door)?, added))
+        }
         Err(GuestFault::Rejected(text)) => {
             let refusal = Decision::Refuse(CloseFrame::new(ERROR_CODE, &text));
             Ok((refusal, AddedHeaders::default()))
@@ -104,7 +109,7 @@ async fn permits<'a>(door: &'a FrontDoor, party: &Party) -> Result<HookPermits<'
 
 fn decide(
     verdict: HookVerdict,
-    original: Request,
+    IncomingRequest { request: original, identity }: IncomingRequest,
     room: &RoomId,
     door: &FrontDoor,
 ) -> Result<Decision, DoorError> {
@@ -113,7 +118,8 @@ fn decide(
         HookVerdict::Forward(Request { headers, uri, .. }) => {
             let named = |path: &str| door.room_of(path);
             let uri = forwarded_url(&original.uri, &uri, room, named, limits).map_err(mistaken)?;
-            Ok(Decision::Forward(Request { headers, uri, ..original }))
+            let request = Request { headers, uri, ..original };
+            Ok(Decision::Forward(IncomingRequest { request, identity }))
         }
         HookVerdict::Respond(response) => match response.problem(limits.response_bytes_max) {
             None => Ok(Decision::Respond(response)),

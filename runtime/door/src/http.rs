@@ -5,6 +5,7 @@
 
 use crate::exchange::{self, RequestBody};
 use crate::hooks::{self, Decision, LOOKS_MAX};
+use crate::identity::{self, Admitted};
 use crate::listener::{RequestArrival, Scheme};
 use crate::status::{ClientError, DoorError, status_of_refusal};
 use crate::upgrade;
@@ -17,9 +18,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use room_core::byte_budget::BytePermit;
 use room_core::event;
+use room_core::identity::Identity;
 use room_core::limits::{Limits, ms, size};
 use room_core::metrics::{DoorMetrics, StatusClass};
 use room_guest::DoorCall;
+use room_rooms::room::IncomingRequest;
 use std::sync::Arc;
 use tower::util::MapResponseLayer;
 
@@ -66,14 +69,25 @@ pub(super) async fn ask_room(
     let mut body = RequestBody::new(body, door.0.rooms.bytes().permit());
     for _ in 0..LOOKS_MAX {
         let entrance = door.0.rooms.entrance(&room)?;
-        let (bytes, follows) = body.for_event(entrance.party().request_bodies, limits).await?;
-        let request = plain(&parts, bytes);
+        let party = entrance.party();
+        // Before the body is read: a stranger's costs nothing.
+        let whose = (&room, &party.origins);
+        let admitted = identity::admit(door, party.auth.as_ref(), whose, &parts).await?;
+        let Admitted { parts: shown, identity, used } = admitted;
+        identity::may_read(identity.as_ref())?;
+        let (bytes, follows) = body.for_event(party.request_bodies, limits).await?;
+        let request = IncomingRequest { request: plain(&shown, bytes), identity };
+        let ends = request.identity.as_ref().and_then(Identity::ends_ms);
         let hook = hooks::ask(door, DoorCall::BeforeRequest, &entrance, request);
         let (decision, added) = hook.await?;
         let mut response = match decision {
             Decision::Forward(request) => {
                 match door.0.rooms.request(&entrance, request, follows).await? {
-                    Some(answer) => exchange::answer(answer, body, follows, limits).await?,
+                    Some(answer) => {
+                        Admitted::got_in(used);
+                        let end = identity::end_of(ends, door.0.clock);
+                        exchange::answer(answer, body, (follows, end), limits).await?
+                    }
                     None => continue,
                 }
             }
@@ -177,6 +191,10 @@ pub(super) fn append(answer: &mut HeaderMap, headers: impl IntoIterator<Item = (
 impl IntoResponse for ClientError {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.text).into_response();
+        if let Some(challenge) = self.challenge {
+            let challenge = HeaderValue::from_static(challenge);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -18,6 +18,7 @@ mod forwarded;
 mod head;
 mod hooks;
 mod http;
+mod identity;
 mod listener;
 mod outside;
 mod overlay;
@@ -35,6 +36,7 @@ pub use listener::TlsError;
 pub use listener::{Capacity, Certificates, Listener, ListenerTransport, client_addr};
 pub use overlay::Notice;
 pub use porter::{HostMismatch, Porter};
+pub use room_auth::TicketGrant;
 pub use status::DoorError;
 
 use address::room_below;
@@ -45,13 +47,15 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use outside::HookClient;
+use room_auth::{Jwks, UsedTickets};
 use room_core::clock::Clock;
-use room_core::config::{Audience, CacheControl, PeerNode, RoomsPrefix};
+use room_core::config::{Audience, CacheControl, FetchHosts, PeerNode, RoomsPrefix};
 use room_core::id::{NameError, NodeId, RoomId};
 use room_core::limits::{Limits, size};
 use room_core::lock::lock;
 use room_core::logs::LogLevel;
 use room_core::metrics::{Metrics, level};
+use room_fetch::FetchClient;
 use room_rooms::rooms::{Guests, Rooms};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -92,6 +96,12 @@ struct FrontDoorInner {
     fetching_hooks: Semaphore,
     /// Their way there.
     hook_client: HookClient,
+    /// The way to the keys of an issuer of tokens.
+    fetch_client: FetchClient,
+    /// The keys of the issuer that the project names, with their URL and the hosts that it may reach.
+    issuer: Mutex<Option<(String, FetchHosts, Jwks)>>,
+    /// The tickets of single use that were used.
+    used_tickets: Arc<UsedTickets>,
     /// Instances that hooks of all projects may use at the same time.
     all_hooks: Arc<Semaphore>,
     /// Cancelled when the node stops.
@@ -115,6 +125,7 @@ impl FrontDoor {
         let fetching = limits.fetching_hooks_max.min(limits.door_instances_max);
         let fetching_hooks = Semaphore::new(size(fetching).min(Semaphore::MAX_PERMITS));
         let hook_client = HookClient::new(guests.fetch.clone(), &limits, metrics.door.clone());
+        let used_tickets = UsedTickets::new(&limits, clock.wall_ms());
         let overlays =
             Arc::new(Semaphore::new(size(limits.overlay_pages_max).min(Semaphore::MAX_PERMITS)));
         Self(Arc::new(FrontDoorInner {
@@ -132,6 +143,9 @@ impl FrontDoor {
             hooks,
             fetching_hooks,
             hook_client,
+            fetch_client: guests.fetch.clone(),
+            issuer: Mutex::default(),
+            used_tickets,
             all_hooks,
             closing: CancellationToken::new(),
             sockets: TaskTracker::new(),

@@ -10,6 +10,7 @@ use crate::carrier::{IDS_PROTOCOL, MessageForm, PartySocket};
 use crate::fetch::{self, SocketWay};
 use crate::hooks::{self, Decision, LOOKS_MAX};
 use crate::http::{append, plain, respond};
+use crate::identity::{self, Admitted};
 use crate::returning::ReturnQuery;
 use crate::status::DoorError;
 use crate::upgrade::{Socket, UpgradeHandshake, chosen_protocol};
@@ -27,7 +28,7 @@ use room_core::limits::{Limits, ms};
 use room_core::logs::LogLevel;
 use room_core::metrics::Refusal;
 use room_guest::DoorCall;
-use room_rooms::room::ConnectingClient;
+use room_rooms::room::{ConnectingClient, IncomingRequest};
 use room_rooms::rooms::RoomEntrance;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -134,7 +135,11 @@ async fn join(
     for _ in 0..LOOKS_MAX {
         let entrance = door.0.rooms.entrance(&room)?;
         check_origin(&entrance, &parts.headers)?;
-        let request = plain(&parts, Bytes::new());
+        let party = entrance.party();
+        let whose = (&room, &party.origins);
+        let admitted = identity::admit(door, party.auth.as_ref(), whose, &parts).await?;
+        let Admitted { parts: shown, identity, used } = admitted;
+        let request = IncomingRequest { request: plain(&shown, Bytes::new()), identity };
         let hook = hooks::ask(door, DoorCall::BeforeConnect, &entrance, request);
         let (request, added) = match hook.await? {
             (Decision::Forward(request), added) => (request, added),
@@ -145,15 +150,18 @@ async fn join(
             }
             (Decision::Refuse(frame), added) => return Ok(HandshakeOutcome::Refused(frame, added)),
         };
-        let protocol = chosen_protocol(&parts.headers, &request).map_err(hooks::mistaken)?;
+        let IncomingRequest { request, identity } = request;
+        let protocol = chosen_protocol(&shown.headers, &request).map_err(hooks::mistaken)?;
         let form = match &protocol {
             Some(protocol) if protocol == IDS_PROTOCOL => MessageForm::WithIds,
             _ => MessageForm::Plain,
         };
         let secret = (form == MessageForm::WithIds).then(ConnectionSecret::random);
-        let visitor = ConnectingClient { id: id.clone(), request, secret, returning, rewind };
+        let visitor =
+            ConnectingClient { id: id.clone(), request, identity, secret, returning, rewind };
         let to = (&outboxes, PartySocket::KEY);
         if let Some(joined) = door.0.rooms.connect(&entrance, visitor, to).await? {
+            Admitted::got_in(used);
             let membership = RoomMembership { key: PartySocket::KEY, joined, outboxes };
             return Ok(HandshakeOutcome::Joined(membership, form, protocol, added));
         }
@@ -183,10 +191,11 @@ fn welcome(
     let (response, socket) = handshake.accept();
     let (limits, closing) = (door.0.limits.clone(), door.0.closing.clone());
     let metrics = door.0.metrics.door.clone();
+    let end = identity::end_of(membership.joined.ends_ms, door.0.clock);
     door.0.sockets.spawn(async move {
         // The drop of its membership reports a client that leaves during the handshake.
         if let Some((socket, _place)) = socket.await {
-            let carrier = PartySocket::new(form, &limits, Instant::now());
+            let carrier = PartySocket::new(form, &limits, Instant::now(), end);
             driver::run(socket, carrier, membership, limits, closing, &metrics).await;
         }
     });

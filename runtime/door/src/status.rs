@@ -4,6 +4,7 @@
 //! whole error, and the log always has it. It does not know how the answer travels.
 
 use http::StatusCode;
+use room_auth::AuthError;
 use room_core::config::Audience;
 use room_core::event::{BodyFault, CloseFrame};
 use room_core::id::{NameError, NodeId};
@@ -67,6 +68,9 @@ pub enum DoorError {
     /// The project does not list the origin of the page that opens the WebSocket.
     #[error("the project's origins do not list {0}")]
     Origin(String),
+    /// `[auth]` does not let the client in.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
     /// The room lives on another node, and this request is not forwarded.
     #[error("the room lives on node {}: ask that node", .0.as_str())]
     Elsewhere(NodeId),
@@ -111,6 +115,8 @@ pub struct ClientError {
     pub(super) id: Option<String>,
     /// The number of seconds after which the same request may succeed.
     pub(super) retry_after: Option<u32>,
+    /// The header that says why a token is not believed: RFC 6750 section 3.
+    pub(super) challenge: Option<&'static str>,
 }
 
 impl DoorError {
@@ -124,7 +130,12 @@ impl DoorError {
             Self::Name(_) | Self::Head(_) | Self::Handshake(_) | Self::Query { .. } => (400, 4400),
             Self::WebSocketVersion => (426, 4426),
             Self::AddressFull(_) => (429, 1013),
-            Self::Origin(_) => (403, 4403),
+            Self::Origin(_) | Self::Auth(AuthError::Forbidden(_) | AuthError::Origin) => {
+                (403, 4403)
+            }
+            Self::Auth(AuthError::Several) => (400, 4400),
+            Self::Auth(error) if error.is_transient() => (503, 1013),
+            Self::Auth(_) => (401, 4401),
             Self::NotFound | Self::UnknownHost | Self::Room(Unreachable::UnknownParty(_)) => {
                 (404, 4404)
             }
@@ -163,6 +174,7 @@ impl DoorError {
                 Refusal::NotFound
             }
             Self::Origin(_) => Refusal::Origin,
+            Self::Auth(_) => Refusal::Auth,
             Self::Starting | Self::NoProject | Self::Unbuilt(_) => Refusal::Starting,
             Self::BuffersFull
             | Self::AddressFull(_)
@@ -220,6 +232,7 @@ impl DoorError {
             | Self::NodeDown(_)
             | Self::NodeSilent(_) => true,
             Self::Room(Unreachable::Room(error)) => error.is_retryable(),
+            Self::Auth(error) => error.is_transient(),
             _ => false,
         };
         ClientError {
@@ -228,6 +241,21 @@ impl DoorError {
             text,
             id: kept_under,
             retry_after: retryable.then_some(Self::RETRY_AFTER),
+            challenge: self.challenge(),
+        }
+    }
+
+    /// Returns the header `www-authenticate` of a plain response.
+    fn challenge(&self) -> Option<&'static str> {
+        match self {
+            // A request without a token did nothing wrong.
+            Self::Auth(AuthError::Missing) => Some("Bearer"),
+            Self::Auth(AuthError::Several) => Some("Bearer error=\"invalid_request\""),
+            Self::Auth(AuthError::Forbidden(_)) => Some("Bearer error=\"insufficient_scope\""),
+            Self::Auth(error) if !error.is_transient() && *error != AuthError::Origin => {
+                Some("Bearer error=\"invalid_token\"")
+            }
+            _ => None,
         }
     }
 }
@@ -263,6 +291,12 @@ mod tests {
             DoorError::Starting,
             DoorError::Unbuilt("it does not compile".to_owned()),
             DoorError::Origin("https://a.example".to_owned()),
+            DoorError::Auth(AuthError::Missing),
+            DoorError::Auth(AuthError::Several),
+            DoorError::Auth(AuthError::Expired),
+            DoorError::Auth(AuthError::Forbidden("sending")),
+            DoorError::Auth(AuthError::Origin),
+            DoorError::Auth(AuthError::ProviderDown),
             DoorError::UriTooLong(10),
             DoorError::BodyTooLarge(10),
             DoorError::BodyMissing,
@@ -312,6 +346,12 @@ mod tests {
             503 1013 the server is starting retry
             503 1013 nothing is served yet: it does not compile retry
             403 4403 the project's origins do not list https://a.example 
+            401 4401 this room needs a token, and the request has none 
+            400 4400 the request has more than one token: send it in one place 
+            401 4401 the token has expired 
+            403 4403 the ticket does not allow sending 
+            403 4403 a page of another site cannot use the cookie: list its origin in `origins` of [serve] 
+            503 1013 the keys of the issuer cannot be fetched now: try again later retry
             414 4414 the URL is longer than 10 bytes 
             413 1009 the body is larger than 10 bytes 
             408 4408 the body did not arrive 

@@ -11,6 +11,7 @@ mod intake;
 pub(super) use intake::IntakeError;
 
 use crate::http::append;
+use crate::identity::BEARER_PROTOCOL;
 use crate::listener::{ConnectionSlot, RequestArrival};
 use crate::status::DoorError;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
@@ -195,18 +196,18 @@ fn config(limits: &Limits) -> WebSocketConfig {
         .max_frame_size(Some(message))
 }
 
-/// Returns the subprotocol that the server chooses, if the client offers any.
+/// Returns the subprotocol that the server chooses, if the client offers any. An offer that is a token is not chosen,
+/// because the answer would repeat it.
 fn first_protocol(headers: &HeaderMap) -> Result<Option<HeaderValue>, &'static str> {
     const PROBLEM: &str = "its Sec-WebSocket-Protocol header must be a list of tokens";
     let name = &header::SEC_WEBSOCKET_PROTOCOL;
     if headers.get_all(name).iter().any(|value| value.to_str().is_err()) {
         return Err(PROBLEM);
     }
-    let mut offered = words(headers, name);
-    let first = offered.next();
-    if first.into_iter().chain(offered).any(|word| !is_token(word)) {
+    if words(headers, name).any(|word| !is_token(word)) {
         return Err(PROBLEM);
     }
+    let first = words(headers, name).find(|word| !word.starts_with(BEARER_PROTOCOL));
     Ok(first.and_then(|first| HeaderValue::from_str(first).ok()))
 }
 

@@ -16,9 +16,11 @@ use crate::log::GuestLog;
 use crate::outcalls;
 use crate::outside::HookAllowance;
 use crate::samples::Samples;
+use room_auth::TicketMint;
 use room_core::connection::Connection;
 use room_core::event::{AddedHeaders, CloseFrame, Message, Response};
 use room_core::id::RoomId;
+use room_core::identity::Identity;
 use room_core::jobs::{JobId, Timer};
 use room_core::limits::{Limits, size};
 use room_core::span::{Direction, ListOptions};
@@ -45,10 +47,14 @@ pub(super) struct HostState {
     pub(super) hook: Option<HookAllowance>,
     /// What the builder put behind the guest's code.
     pub(super) attachment: Arc<[u8]>,
+    /// Who sent the request that the present call is about.
+    pub(super) identity: Option<Identity>,
+    /// What makes tickets.
+    pub(super) mint: Option<TicketMint>,
     party: String,
     room: String,
     wasi: WasiCtx,
-    samples: Samples,
+    pub(super) samples: Samples,
     table: ResourceTable,
 }
 
@@ -70,6 +76,8 @@ impl HostState {
             added: None,
             hook: None,
             attachment,
+            identity: None,
+            mint: None,
             party: room.party().as_str().to_owned(),
             room: room.name().to_owned(),
             wasi,

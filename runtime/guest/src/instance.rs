@@ -26,6 +26,7 @@ use room_core::event::{
     Request, Response,
 };
 use room_core::id::RoomId;
+use room_core::identity::Identity;
 use room_core::limits::{ms, size};
 use room_core::turn::{Refusal, Turn};
 use std::future::Future;
@@ -77,7 +78,8 @@ impl Instance {
         let wasi = wasi::context(samples, &log, &code.vars);
         let budget = Budget::new(engine.limits().clone());
         let attachment = code.module.compiled.attachment.clone();
-        let host = HostState::new(budget, log.clone(), wasi, attachment, room);
+        let mut host = HostState::new(budget, log.clone(), wasi, attachment, room);
+        host.mint = code.mint.clone();
         let mut store = Store::new(engine.inner(), host);
         store.limiter(|host| &mut host.budget);
         store.epoch_deadline_callback(|mut ctx| {
@@ -117,6 +119,11 @@ impl Instance {
         self.store.data_mut().hook = Some(HookAllowance { fetches, left });
     }
 
+    /// Tells the guest who sent the request that its next call is about.
+    pub fn introduce(&mut self, identity: Option<Identity>) {
+        self.store.data_mut().identity = identity;
+    }
+
     /// Delivers one event, and returns the turn with the guest's effects.
     ///
     /// # Errors
@@ -130,6 +137,7 @@ impl Instance {
         event: &Event,
         turn: Box<Turn>,
     ) -> Result<(GuestAnswer, Box<Turn>), GuestFault> {
+        self.introduce(sender(event).cloned());
         self.store.data_mut().turn = Some(turn);
         self.store.data_mut().refusal = None;
         let answer = self.bounded(async |this| this.deliver(event).await).await;
@@ -272,7 +280,7 @@ impl Instance {
                 let tags = tags_param(&connection.tags);
                 events.call_on_error(store, connection_param(connection, &tags), error).await
             }
-            Event::Request(request)
+            Event::Request(request, _)
             | Event::Call { payload: CallPayload::Request(request), .. } => {
                 let headers = headers_param(request);
                 let request = request_param(request, &headers);
@@ -349,6 +357,15 @@ impl Instance {
             .call_on_connect(&mut self.store, tagged, request_param(request, &headers))
             .await?;
         Ok(done.map(|()| GuestAnswer::Tags(tags)))
+    }
+}
+
+/// Returns who sent the request that an event is about.
+fn sender(event: &Event) -> Option<&Identity> {
+    match event {
+        Event::Connect { connection, .. } => connection.identity.as_ref(),
+        Event::Request(_, identity) => identity.as_ref(),
+        _ => None,
     }
 }
 

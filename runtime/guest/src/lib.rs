@@ -15,6 +15,7 @@ mod flush;
 mod function_cache;
 mod history;
 mod host;
+mod identity;
 mod instance;
 mod log;
 mod module;

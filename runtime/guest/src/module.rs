@@ -9,6 +9,7 @@ use crate::bindings::project::ProjectIndices;
 use crate::budget::GuestMemory;
 use crate::engine::Engine;
 use crate::host::HostState;
+use room_auth::TicketMint;
 use room_core::config::ModuleSource;
 use room_core::id::ModuleHash;
 use room_core::jobs::OutcallAnswer;
@@ -142,6 +143,8 @@ pub struct Code {
     pub module: Module,
     /// Names with values.
     pub vars: Arc<[(String, String)]>,
+    /// What makes its rooms' tickets; `None` in a project without `[auth]`.
+    pub mint: Option<TicketMint>,
 }
 
 impl Code {
@@ -152,7 +155,9 @@ impl Code {
 
     /// Returns true if both have the same bytes and the same environment.
     pub fn is(&self, other: &Self) -> bool {
-        self.module.hash() == other.module.hash() && self.vars == other.vars
+        self.module.hash() == other.module.hash()
+            && self.vars == other.vars
+            && self.mint == other.mint
     }
 }
 

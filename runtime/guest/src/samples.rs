@@ -89,7 +89,8 @@ impl Samples {
         u64::try_from(self.source().wall().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn random<const BYTES: usize>(&self) -> [u8; BYTES] {
+    /// Returns random bytes.
+    pub(super) fn random<const BYTES: usize>(&self) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];
         self.source().random(&mut bytes);
         bytes

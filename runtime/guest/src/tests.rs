@@ -32,6 +32,7 @@ fn puppet(limits: &Arc<Limits>) -> Code {
     Code {
         module: engine.load(&room_test_guest::guest("puppet").into()).unwrap(),
         vars: Arc::default(),
+        mint: None,
     }
 }
 

@@ -30,6 +30,7 @@ use census::Census;
 use futures_util::FutureExt;
 use hashbrown::{HashMap, HashSet};
 use outside::NodeOutside;
+use room_auth::PartyAuth;
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
 use room_core::config::{AutoResponse, Cors, FetchHosts, Origins, Retention, WhenQuiet};
@@ -170,6 +171,8 @@ pub struct Party {
     pub retention: Option<Retention>,
     /// The events of its rooms that the project's receiver gets webhooks of.
     pub webhooks: WebhookEvents,
+    /// What it asks of its clients, if it asks anything.
+    pub auth: Option<PartyAuth>,
 }
 
 impl Party {

@@ -63,6 +63,9 @@ fn difference(from: Option<&Release>, to: &Release) -> Vec<String> {
     if from.webhooks != to.webhooks {
         lines.push("~ [webhooks]".to_owned());
     }
+    if from.auth != to.auth {
+        lines.push("~ [auth]".to_owned());
+    }
     compare("variable", &from.vars, &to.vars, &mut lines);
     let limits = |release: &Release| -> BTreeMap<String, String> {
         release.limits.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
@@ -120,6 +123,7 @@ mod tests {
             request_bodies: Default::default(),
             resume: None,
             history: None,
+            auth: None,
         };
         let asset = |path: &str| ReleaseAsset { path: path.to_owned(), blob: BlobId::of(b"") };
         let from = Release {

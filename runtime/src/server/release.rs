@@ -5,8 +5,9 @@
 
 use hashbrown::HashSet;
 use room_core::config::{
-    AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron, CronSetting, FetchHosts,
-    FetchSettings, HistorySetting, Origins, PartyRename, RoomsPrefix, WebhookSettings,
+    AssetSettings, AuthMode, AuthSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron,
+    CronSetting, FetchHosts, FetchSettings, HistorySetting, Origins, PartyRename, RoomsPrefix,
+    WebhookSettings,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{ModuleHash, PartyName};
@@ -58,6 +59,9 @@ pub struct Release {
     /// The receiver of its webhooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhooks: Option<WebhookSettings>,
+    /// Who may enter its rooms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AuthSettings>,
 }
 
 /// One party of a release.
@@ -92,6 +96,9 @@ pub struct ReleaseParty {
     /// The messages that its rooms remember.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistorySetting>,
+    /// What the party asks of its clients, unless that is left to the project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AuthMode>,
 }
 
 /// Returns true for the delivery of a party that names none.
@@ -206,6 +213,12 @@ impl Release {
                 let receiver = self.webhooks.as_ref().map(|settings| settings.check(&names));
                 let wrong = receiver.and_then(Result::err);
                 problems.extend(wrong.map(|error| error.to_string()));
+                let section = self.auth.as_ref();
+                let wrong = section.and_then(|section| section.check().err());
+                problems.extend(wrong.map(|error| error.to_string()));
+                let modes = self.parties.iter().map(|party| (party.name.as_str(), party.auth));
+                let wrong = AuthSettings::check_modes(section, modes).err();
+                problems.extend(wrong.map(|error| error.to_string()));
             }
             Err(problem) => problems.push(problem),
         }
@@ -316,6 +329,7 @@ mod tests {
             request_bodies: BodyDelivery::Whole,
             resume: None,
             history: None,
+            auth: None,
         };
         Release { parties: vec![main], ..Release::default() }
     }

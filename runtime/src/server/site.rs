@@ -379,6 +379,7 @@ impl Site {
                     cors: party.cors.clone(),
                     request_bodies: party.request_bodies,
                     retention: RetentionSettings { resume: party.resume, history: party.history },
+                    auth: party.auth,
                 });
             }
             Ok::<_, FileError>((assets, parties))
@@ -393,6 +394,7 @@ impl Site {
             fetch: release.fetch.clone(),
             crons: release.crons.clone(),
             webhooks: release.webhooks.clone(),
+            auth: release.auth.clone(),
         };
         Ok(self.node.deploy(project).await?)
     }

@@ -11,6 +11,7 @@
 //! log/<number>.log        the commit log
 //! service                 for how long the store was served
 //! crons                   up to when each cron has called its rooms
+//! tickets                 the key of the project's tickets
 //! renames                 how far the rooms of renamed parties are
 //! snapshot-<offset>       a snapshot of everything up to <offset>; recovery replays the log from there
 //! tree-<number>/          sled's files

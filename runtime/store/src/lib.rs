@@ -38,6 +38,7 @@ mod room;
 mod sequence;
 mod service;
 mod sled;
+mod tickets;
 mod transfer;
 mod unused;
 mod verify;
@@ -94,6 +95,7 @@ pub struct Store {
     service: Arc<NoteFile<Service>>,
     crons: Arc<NoteFile<CronNotes>>,
     renames: Arc<NoteFile<RenameNotes>>,
+    tickets: Arc<NoteFile<tickets::TicketNote>>,
     leftovers: Arc<Leftovers>,
     epochs: Arc<Epochs>,
     id: u128,
@@ -142,6 +144,7 @@ impl Store {
             service: NoteFile::read(dir, service::FILE),
             crons: NoteFile::read(dir, crons::FILE),
             renames: NoteFile::read(dir, renames::FILE),
+            tickets: NoteFile::read(dir, tickets::FILE),
             id,
             opened: opened.opened,
             last: opened.last,
@@ -171,6 +174,7 @@ impl Store {
             service: NoteFile::default(),
             crons: NoteFile::default(),
             renames: NoteFile::default(),
+            tickets: NoteFile::default(),
             id: folder::new_id(),
             opened: folder::opening(0),
             last: Offset::default(),
@@ -184,6 +188,7 @@ impl Store {
             journal, tree, rebuild, on_disk, id, opened, last, limits, metrics, ..
         } = parts;
         let (service, crons, renames) = (parts.service, parts.crons, parts.renames);
+        let tickets = parts.tickets;
         let applier = Applier::start(tree, rebuild, last, limits, metrics.clone())?;
         let keeper =
             Keeper::start(applier.shared(), applier.applied(), on_disk, limits, metrics.clone())?;
@@ -198,6 +203,7 @@ impl Store {
             service: Arc::new(service),
             crons: Arc::new(crons),
             renames: Arc::new(renames),
+            tickets: Arc::new(tickets),
             id,
             limits: Arc::new(limits.clone()),
         })
@@ -323,6 +329,7 @@ struct StoreParts<'a> {
     service: NoteFile<Service>,
     crons: NoteFile<CronNotes>,
     renames: NoteFile<RenameNotes>,
+    tickets: NoteFile<tickets::TicketNote>,
     /// The store's name.
     id: u128,
     /// Greater than at every earlier opening.

@@ -95,6 +95,7 @@ impl Disk {
             service: NoteFile::default(),
             crons: NoteFile::default(),
             renames: NoteFile::default(),
+            tickets: NoteFile::default(),
             id: self.0.id,
             opened: self.0.openings.fetch_add(1, Ordering::Relaxed) + 1,
             last: self.synced().last().map_or(Offset::default(), |record| record.offset),

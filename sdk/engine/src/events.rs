@@ -6,13 +6,14 @@
 use std::rc::Rc;
 
 use anyhow::anyhow;
-use room_sdk::host::{RequestParts, ResponseParts, state_of};
+use room_sdk::host::{RequestParts, ResponseParts, identity_record, state_of};
 use room_sdk::prelude::*;
 use room_sdk::{BodyFault, Result};
 use rquickjs::{Ctx, FromJs as _, Object, Value};
 
 use crate::engine::{Arguments, Engine};
 use crate::mode::Mode;
+use crate::native::identity::identity_in;
 #[cfg(any(feature = "testing", not(target_family = "wasm")))]
 use crate::testing::turn as bounded;
 use crate::values::{
@@ -89,7 +90,11 @@ fn push_connection(args: &mut Arguments<'_>, conn: &Connection) -> rquickjs::Res
 }
 
 fn push_request(args: &mut Arguments<'_>, request: Request) -> rquickjs::Result<()> {
+    let identity = request.identity().map(identity_record).cloned();
     let request = request_in(&args.ctx, RequestParts::from(request))?;
+    if let Some(identity) = identity {
+        request.set("identity", identity_in(&args.ctx, identity)?)?;
+    }
     args.push(request)
 }
 

@@ -6,6 +6,7 @@
 mod connections;
 mod crypto;
 mod history;
+pub(crate) mod identity;
 mod outcalls;
 mod storage;
 mod streams;
@@ -33,6 +34,7 @@ const PARTS: [&[&str]; 7] = [
     connections::NAMES,
     crypto::NAMES,
     history::NAMES,
+    identity::NAMES,
     outcalls::NAMES,
     storage::NAMES,
     streams::NAMES,
@@ -44,6 +46,7 @@ fn functions<'js>(ctx: &Ctx<'js>) -> Result<[Vec<Function<'js>>; 7]> {
         connections::functions(ctx)?,
         crypto::functions(ctx)?,
         history::functions(ctx)?,
+        identity::functions(ctx)?,
         outcalls::functions(ctx)?,
         storage::functions(ctx)?,
         streams::functions(ctx)?,

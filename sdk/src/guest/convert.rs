@@ -5,14 +5,17 @@
 use super::Wasm;
 use crate::bindings::exports::room::runtime::{door, fetch, stream_events};
 use crate::bindings::room::runtime::{
-    connections, history, log, outcalls, storage, streams, timers, types,
+    connections, history, identity, log, outcalls, storage, streams, timers, types,
 };
 use crate::error::{
     ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError,
 };
 use crate::history::Sent;
-use crate::host::{ConnectionData, Host as _, RoomAddress, TimerRecord};
+use crate::host::{
+    ConnectionData, GrantRecord, Host as _, IdentityRecord, RoomAddress, TimerRecord,
+};
 use crate::http::{Lobby, Request, Response, Rest, Verdict};
+use crate::identity::{Capabilities, Identity};
 use crate::log::Level;
 use crate::message::Message;
 use crate::outcall::OutcallFailure;
@@ -23,6 +26,32 @@ use crate::time::Timestamp;
 impl From<types::Connection> for ConnectionData {
     fn from(conn: types::Connection) -> Self {
         Self { id: conn.id, uri: conn.uri, tags: conn.tags, state: conn.state }
+    }
+}
+
+impl From<identity::Proof> for IdentityRecord {
+    fn from(proof: identity::Proof) -> Self {
+        let identity::Proof { claims, capabilities: own, ends: ends_ms } = proof;
+        let all = [
+            (own.read, Capabilities::READ),
+            (own.write, Capabilities::WRITE),
+            (own.presence, Capabilities::PRESENCE),
+        ];
+        let held = all.into_iter().filter(|(held, _)| *held);
+        let capabilities = held.fold(Capabilities::NONE, |some, (_, one)| some | one);
+        Self { claims, capabilities, ends_ms }
+    }
+}
+
+impl From<GrantRecord> for identity::Grant {
+    fn from(grant: GrantRecord) -> Self {
+        let GrantRecord { party, room, ms, capabilities: own, once, claims } = grant;
+        let capabilities = identity::Capabilities {
+            read: own.has(Capabilities::READ),
+            write: own.has(Capabilities::WRITE),
+            presence: own.has(Capabilities::PRESENCE),
+        };
+        Self { party, room, ms, capabilities, once, claims }
     }
 }
 
@@ -149,13 +178,15 @@ impl From<types::Request> for Request {
     fn from(request: types::Request) -> Self {
         let types::Request { method, uri, headers, body } = request;
         let prefix = Wasm::var("ROOM_PREFIX").unwrap_or_default();
-        Self { method, uri, headers, body, prefix }
+        // Asked for now: later, another request may be the running one.
+        let identity = identity::of_request().map(|proof| Identity::of(proof.into()));
+        Self { method, uri, headers, body, prefix, identity }
     }
 }
 
 impl From<Request> for types::Request {
     fn from(request: Request) -> Self {
-        let Request { method, uri, headers, body, prefix: _ } = request;
+        let Request { method, uri, headers, body, .. } = request;
         Self { method, uri, headers, body }
     }
 }

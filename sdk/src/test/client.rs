@@ -10,11 +10,13 @@ use std::rc::Rc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::identity::with_claims;
 use super::room_url;
 use super::runner::Runner;
 use super::world::Inbox;
 use crate::connection::Close;
 use crate::http::{Request, Response, header_all};
+use crate::identity::Identity;
 use crate::message::{IntoMessage as _, Message};
 use crate::{Room, uri};
 
@@ -26,6 +28,7 @@ pub struct Connect<R> {
     pub(super) path: String,
     pub(super) query: String,
     pub(super) request: Request,
+    pub(super) ticket: Option<String>,
 }
 
 impl<R: Room> Connect<R> {
@@ -41,6 +44,29 @@ impl<R: Room> Connect<R> {
         self
     }
 
+    /// Connects with a token that has these claims, an object. The test host checks no token: it is as if `[auth]` had.
+    ///
+    /// # Panics
+    /// If the value is no JSON object.
+    #[track_caller]
+    pub fn claims<T: Serialize + ?Sized>(mut self, claims: &T) -> Self {
+        self.request.identity = Some(with_claims(claims));
+        self
+    }
+
+    /// As [`claims`](Self::claims), for what was made already.
+    #[doc(hidden)]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.request.identity = Some(identity);
+        self
+    }
+
+    /// Connects with a ticket that a room of the test made.
+    pub fn ticket(mut self, ticket: &str) -> Self {
+        self.ticket = Some(ticket.to_owned());
+        self
+    }
+
     /// Connects below the room's URL: `/spectate`.
     pub fn path(mut self, path: &str) -> Self {
         path.clone_into(&mut self.path);
@@ -53,7 +79,7 @@ impl<R: Room> Connect<R> {
         let url = room_url(&runner.world);
         self.request.uri =
             format!("{url}{}?_pk={}{}", self.path, uri::encode(&self.id), self.query);
-        let number = runner.connect(&self.id, self.request);
+        let number = runner.connect(&self.id, self.request, self.ticket.as_deref());
         drop(runner);
         TestClient { runner: self.runner, id: self.id, number }
     }

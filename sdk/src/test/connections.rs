@@ -11,6 +11,7 @@ use super::world::{Ended, Inbox, Link, LogLine, Phase};
 use crate::connection::{Close, Connection};
 use crate::host::ConnectionData;
 use crate::http::{Request, Verdict};
+use crate::identity::Identity;
 use crate::log::Level;
 use crate::message::Message;
 use crate::{Result, Room};
@@ -21,10 +22,20 @@ const CONTENDED: &str =
 
 impl<R: Room> Runner<R> {
     /// Opens a connection, or does not; returns the number of the client either way.
-    pub(super) fn connect(&mut self, id: &str, request: Request) -> usize {
+    pub(super) fn connect(
+        &mut self,
+        id: &str,
+        mut request: Request,
+        ticket: Option<&str>,
+    ) -> usize {
         let client = self.world.clients.len();
         self.world.clients.push(Inbox::default());
-        if let Err((code, reason)) = self.try_connect(client, id, request) {
+        let admitted = ticket.map_or(Ok(()), |ticket| {
+            request.identity = Some(Identity::of(self.world.admit(ticket)?));
+            Ok(())
+        });
+        let connected = admitted.and_then(|()| self.try_connect(client, id, request));
+        if let Err((code, reason)) = connected {
             let close = Close { code, reason, clean: true };
             self.world.clients[client].closed = Some(close);
         }
@@ -107,6 +118,8 @@ impl<R: Room> Runner<R> {
     ) -> Result<(), String> {
         let uri = request.uri.clone();
         let data = ConnectionData { id: id.to_owned(), uri, ..ConnectionData::default() };
+        let identity = request.identity.as_ref().map(Identity::record);
+        self.world.introduce(client, id, identity.cloned());
         let phase = Phase::Open;
         self.world.links.push(Link { data: data.clone(), client, phase, replacements });
         let opened = self.turn(|live| {
@@ -118,6 +131,7 @@ impl<R: Room> Runner<R> {
         });
         if opened.is_err() {
             self.world.links.retain(|link| link.client != client);
+            self.world.identities.remove(id);
         }
         opened
     }
@@ -127,6 +141,8 @@ impl<R: Room> Runner<R> {
         if !limits::may_come(&message) {
             let error = format!("a message is larger than {} bytes", limits::MESSAGE_BYTES_MAX);
             self.fail(client, 1009, &error);
+        } else if self.world.clients[client].is_mute {
+            self.fail(client, 4403, "the ticket does not allow sending");
         } else if let Some(link) = self.world.link_of(client) {
             let conn = Connection::from_id(link.data.id.clone());
             let _ = self.call(|room, ctx| room.on_message(ctx, &conn, message));
@@ -157,5 +173,6 @@ impl<R: Room> Runner<R> {
         self.world.about = Some(data);
         let _ = self.call(|room, ctx| room.on_close(ctx, &conn, close));
         self.world.about = None;
+        self.world.identities.remove(conn.id());
     }
 }

@@ -56,6 +56,10 @@ pub(super) const STREAMS_MAX: usize = 1_000;
 pub(super) const ANSWER_LATER_MS_MAX: u64 = 60_000;
 /// A stream without a write for so long is cut.
 pub(super) const STREAM_IDLE_MS_MAX: u64 = 3_600_000;
+/// A ticket that is valid for longer is refused.
+pub(super) const TICKET_MS_MAX: u64 = 86_400_000;
+/// Larger claims are refused.
+pub(super) const CLAIMS_BYTES_MAX: usize = 4 * 1024;
 /// A longer reason is refused; the WebSocket protocol has no space for more.
 const CLOSE_REASON_BYTES_MAX: usize = 123;
 

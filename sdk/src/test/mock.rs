@@ -20,7 +20,8 @@ use crate::error::{
 use crate::history::SentMessages;
 use crate::hook_fetch::HookFetch;
 use crate::host::{
-    ConnectionData, Entry, Host, ListOptions, OutcallRecord, Page, SentOptions, TimerRecord,
+    ConnectionData, Entry, GrantRecord, Host, IdentityRecord, ListOptions, OutcallRecord, Page,
+    SentOptions, TimerRecord,
 };
 use crate::http::{Response, Rest};
 use crate::log::Level;
@@ -355,6 +356,17 @@ impl Host for Mock {
             world.turn_mut();
             world.streams.ids()
         })
+    }
+
+    fn identity_of(connection: &str) -> Option<IdentityRecord> {
+        world(|world| {
+            world.turn_mut();
+            world.identities.get(connection).cloned()
+        })
+    }
+
+    fn ticket(grant: GrantRecord) -> Result<String, String> {
+        world(|world| world.ticket(&grant))
     }
 
     fn party() -> String {

@@ -46,6 +46,7 @@ mod connections;
 mod due;
 mod fetches;
 mod history;
+mod identity;
 mod limits;
 mod mock;
 mod outcalls;
@@ -68,6 +69,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use client::{Connect, TestClient};
+#[doc(hidden)]
+pub use identity::identity_of;
 #[doc(hidden)]
 pub use mock::Mock;
 pub use outcalls::{PendingCall, PendingFetch};
@@ -188,6 +191,7 @@ impl<R: Room> TestRoom<R> {
             path: String::new(),
             query: String::new(),
             request: Request::get(""),
+            ticket: None,
         }
     }
 

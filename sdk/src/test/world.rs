@@ -16,7 +16,7 @@ use super::timers::{DeliveredTimer, Ticks, Timers};
 use super::turn::{Output, Turn, Undo};
 use crate::connection::Close;
 use crate::error::ConnectionError;
-use crate::host::{ConnectionData, OutcallRecord};
+use crate::host::{ConnectionData, IdentityRecord, OutcallRecord};
 use crate::http::{Header, Response};
 use crate::log::Level;
 use crate::message::Message;
@@ -70,6 +70,12 @@ pub(super) struct World {
     pub(super) ended: VecDeque<Ended>,
     /// What the room has sent to all, and to tags.
     pub(super) memory: Memory,
+    /// Who the clients of connections are, by the connection's id.
+    pub(super) identities: BTreeMap<String, IdentityRecord>,
+    /// How many tickets were made: the number of the last one.
+    pub(super) tickets_made: u64,
+    /// The numbers of the tickets of single use that were used.
+    pub(super) tickets_used: BTreeSet<u64>,
     pub(super) logs: Vec<LogLine>,
     /// The servers that hooks fetch from.
     pub(super) other_servers: OtherServers,
@@ -113,6 +119,10 @@ pub(super) struct Inbox {
     pub(super) response: Option<crate::Response>,
     /// What the hook added to the answer of its handshake.
     pub(super) headers: Vec<Header>,
+    /// True if its ticket does not let it hear what the room sends.
+    pub(super) is_deaf: bool,
+    /// True if its ticket does not let it send.
+    pub(super) is_mute: bool,
 }
 
 #[derive(Debug)]
@@ -144,7 +154,8 @@ impl World {
         for output in outputs {
             match output {
                 // A closed connection receives nothing more.
-                Output::Send { client, .. } if self.clients[client].closed.is_some() => {}
+                Output::Send { client, .. }
+                    if self.clients[client].closed.is_some() || self.clients[client].is_deaf => {}
                 Output::Send { client, message } => {
                     self.clients[client].received.push_back(message);
                 }

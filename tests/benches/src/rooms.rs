@@ -96,6 +96,7 @@ fn project(module: &Path, when_quiet: WhenQuiet) -> Result<Project> {
         cors: None,
         request_bodies: BodyDelivery::Whole,
         retention: RetentionSettings::default(),
+        auth: None,
         when_quiet,
     };
     Ok(Project { parties: vec![party], ..Project::default() })

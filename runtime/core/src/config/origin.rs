@@ -229,9 +229,12 @@ impl Origins {
 
     /// Returns true if a page of this origin may open a WebSocket to a server that the page called `host`.
     pub fn let_in(&self, origin: &str, host: Option<&str>) -> bool {
-        if self.0.is_empty() {
-            return true;
-        }
+        self.0.is_empty() || self.owns(origin, host)
+    }
+
+    /// Returns true if a page with this origin is the project's: it is listed, or it is a page of the server itself,
+    /// which clients reach as `host`.
+    pub fn owns(&self, origin: &str, host: Option<&str>) -> bool {
         if origin == HIDDEN {
             return self.0.iter().any(|own| own.0 == OriginKind::Hidden);
         }

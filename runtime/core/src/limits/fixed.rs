@@ -57,6 +57,14 @@ fixed! {
     WEBHOOK_URI_BYTES_MAX as "webhook_uri_bytes_max": usize, "bytes" = 1_024, "Length of a connection's URL in a webhook, without its query", "the URL is left out";
     WEBHOOK_ERROR_BYTES_MAX as "webhook_error_bytes_max": usize, "bytes" = 512, "Length of the last error of a webhook that is kept", "it is cut";
     WEBHOOK_SECRET_BYTES_MIN as "webhook_secret_bytes_min": usize, "bytes" = 16, "Shortest secret of webhooks", "the project is refused";
+    AUTH_KEYS_MAX as "auth_keys_max": usize, "keys" = 16, "Public keys that `[auth]` lists", "the project is refused";
+    AUTH_AUDIENCES_MAX as "auth_audiences_max": usize, "audiences" = 16, "Audiences that `[auth]` lists", "the project is refused";
+    AUTH_SKEW_S_MAX as "auth_skew_s_max": u64, "seconds" = 600, "Difference of clocks that `[auth]` allows", "the project is refused";
+    AUTH_TEXT_BYTES_MAX as "auth_text_bytes_max": usize, "bytes" = 2_048, "Length of an issuer, an audience and the URL of keys", "the project is refused";
+    AUTH_NAME_BYTES_MAX as "auth_name_bytes_max": usize, "bytes" = 64, "Length of the names of a cookie and of a parameter with tokens", "the project is refused";
+    AUTH_SECRET_BYTES_MIN as "auth_secret_bytes_min": usize, "bytes" = 32, "Shortest secret of HS256 and of tickets", "the project is refused";
+    RSA_BITS_MIN as "rsa_bits_min": usize, "bits" = 2_048, "Shortest RSA key of a token", "the project is refused; such a key of an issuer is left out";
+    JWKS_KEYS_MAX as "jwks_keys_max": usize, "keys" = 64, "Keys that an issuer publishes", "further ones are left out";
     PARTY_BYTES_MAX as "party_bytes_max": usize, "bytes" = 64, "Length of a party's name", "it is refused";
     RESPONSE_HEADERS_MAX as "response_headers_max": usize, "headers" = 256, "Headers of a room's response", "the turn fails, and the client is answered 500";
     ADDED_HEADERS_MAX as "added_headers_max": usize, "headers" = 64, "Headers that a hook adds to one answer", "the hook fails: its client is closed with 1011, or answered 500";

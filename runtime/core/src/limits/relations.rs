@@ -105,6 +105,10 @@ const RELATIONS: &[Relation] = &[
         |l| l.connection_id_bytes_max <= l.uri_bytes_max,
         "connection_id_bytes_max must not exceed uri_bytes_max, or no client could have such an id",
     ),
+    (
+        |l| l.token_bytes_max <= l.header_bytes_max,
+        "token_bytes_max must not exceed header_bytes_max, or no client could send such a token",
+    ),
     // Times.
     (|l| l.tick_ms <= l.turn_ms_max, "tick_ms must not exceed turn_ms_max"),
     (|l| l.turn_ms_max <= l.turn_wall_ms_max, "turn_ms_max must not exceed turn_wall_ms_max"),
@@ -245,6 +249,7 @@ mod tests {
         (&[("uri_bytes_max", MIB)], "uri_bytes_max must not exceed header"),
         (&[("room_name_bytes_max", 9_000)], "room_name_bytes_max must not exceed uri"),
         (&[("connection_id_bytes_max", 9_000)], "connection_id_bytes_max must not exceed uri"),
+        (&[("token_bytes_max", MIB)], "token_bytes_max must not exceed header"),
         (&[("tick_ms", 1_001)], "tick_ms must not exceed turn_ms_max"),
         (&[("turn_ms_max", 10_001)], "turn_ms_max must not exceed turn_wall_ms_max"),
         (&[("broken_ms_min", 60_001)], "broken_ms_min must not exceed broken_ms_max"),

@@ -63,6 +63,7 @@ words! {
         Elsewhere "elsewhere",
         Origin "origin",
         Hook "hook",
+        Auth "auth",
         Busy "busy",
         Full "full",
         Contended "contended",
@@ -72,6 +73,26 @@ words! {
         TimedOut "timed_out",
         Gone "gone",
         Draining "draining",
+    }
+    /// The reason why a client with `[auth]` was refused.
+    AuthRefusal "reason" {
+        Missing "missing",
+        Several "several",
+        Malformed "malformed",
+        Algorithm "algorithm",
+        UnknownKey "unknown_key",
+        Signature "signature",
+        Expired "expired",
+        NotYetValid "not_yet_valid",
+        Issuer "issuer",
+        Audience "audience",
+        Claims "claims",
+        OtherRoom "other_room",
+        Used "used",
+        Forbidden "forbidden",
+        Origin "origin",
+        ProviderDown "provider_down",
+        Busy "busy",
     }
     /// The fault in a connection's PROXY protocol header.
     BadPreamble "reason" {
@@ -106,7 +127,8 @@ words! {
         Redirected "3xx",
         ClientError "4xx",
         ServerError "5xx",
-    }    /// The end of a request to another server.
+    }
+    /// The end of a request to another server.
     FetchEnd "outcome" {
         Success "ok",
         ClientError "4xx",

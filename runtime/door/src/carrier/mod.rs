@@ -23,6 +23,9 @@ pub(super) trait Carrier: Send {
     /// Handles a message that is lost because the room had no space for it in time.
     fn refused(&mut self, key: ConnectionKey, now: Instant, acts: &mut Vec<CarrierAct>);
 
+    /// Handles a message that the client's ticket does not allow.
+    fn forbidden(&mut self, key: ConnectionKey, now: Instant, acts: &mut Vec<CarrierAct>);
+
     /// Handles the end of reading: the client sends nothing more that counts.
     fn ended(&mut self, end: WireEnd, now: Instant, acts: &mut Vec<CarrierAct>);
 

@@ -10,6 +10,7 @@ use super::{
     Carrier, CarrierAct, ClientInput, Farewell, OutgoingFrame, SocketFault, WireEnd, WrittenFrame,
     ids,
 };
+use room_auth::AuthError;
 use room_core::event::{CloseFrame, CloseHandshake, Ending, Message};
 use room_core::limits::{Limits, ms};
 use room_rooms::room::{ConnectionKey, OutboxItem};
@@ -22,6 +23,8 @@ pub(crate) struct PartySocket {
     stage: ConnectionStage,
     pulse: Pulse,
     stop_at: Option<Instant>,
+    /// When the client's token ends.
+    end: Option<Instant>,
     close_max: Duration,
 }
 
@@ -74,10 +77,15 @@ impl PartySocket {
     /// The key of its one connection.
     pub(crate) const KEY: ConnectionKey = ConnectionKey(0);
 
-    /// Starts a connection that a room has admitted.
-    pub(crate) fn new(form: MessageForm, limits: &Limits, now: Instant) -> Self {
+    /// Starts a connection that a room has admitted. It is closed at `end`, when the client's token ends.
+    pub(crate) fn new(
+        form: MessageForm,
+        limits: &Limits,
+        now: Instant,
+        end: Option<Instant>,
+    ) -> Self {
         let (stage, pulse) = (ConnectionStage::Open, Pulse::new(limits, now));
-        Self { form, stage, pulse, stop_at: None, close_max: ms(limits.close_ms_max) }
+        Self { form, stage, pulse, stop_at: None, end, close_max: ms(limits.close_ms_max) }
     }
 
     /// Fails the connection: RFC 6455 section 7.1.7.
@@ -171,6 +179,12 @@ impl Carrier for PartySocket {
         self.fail(SocketFault { frame, error }, RemainingOutput::ReadyAnswers, now, acts);
     }
 
+    fn forbidden(&mut self, _key: ConnectionKey, now: Instant, acts: &mut Vec<CarrierAct>) {
+        let error = AuthError::Forbidden("sending").to_string();
+        let frame = CloseFrame::new(4403, &error);
+        self.fail(SocketFault { frame, error }, RemainingOutput::ReadyAnswers, now, acts);
+    }
+
     fn ended(&mut self, end: WireEnd, now: Instant, acts: &mut Vec<CarrierAct>) {
         match end {
             WireEnd::Closed(frame) if self.listens() => {
@@ -242,7 +256,7 @@ impl Carrier for PartySocket {
             }
             ConnectionStage::Over => return None,
         };
-        [end, self.pulse.due(), self.stop_at].into_iter().flatten().min()
+        [end, self.pulse.due(), self.stop_at, self.end].into_iter().flatten().min()
     }
 
     fn tick(&mut self, now: Instant, acts: &mut Vec<CarrierAct>) {
@@ -274,6 +288,11 @@ impl Carrier for PartySocket {
                 acts.push(CarrierAct::Ping);
             }
             PulseAct::Ping | PulseAct::Nothing => {}
+        }
+        if self.end.is_some_and(|at| now >= at) {
+            self.end = None;
+            let frame = CloseFrame::new(4401, &AuthError::Expired.to_string());
+            acts.extend(self.close(frame).map(CarrierAct::Close));
         }
         if self.stop_at.is_some_and(|at| now >= at) {
             self.stop_at = None;

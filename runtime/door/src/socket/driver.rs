@@ -17,9 +17,10 @@ use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use room_core::clock::until;
 use room_core::event::{CloseFrame, Message, Text};
+use room_core::identity::Capabilities;
 use room_core::limits::{Limits, ms, size};
 use room_core::lock::lock;
-use room_core::metrics::DoorMetrics;
+use room_core::metrics::{AuthRefusal, DoorMetrics};
 use room_rooms::room::{ConnectionKey, JoinedConnection, OutboxItem, Outboxes, RoomError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -122,8 +123,17 @@ impl<C: Carrier> Driver<C> {
                     // No room slows this client down, so this side yields to the writing side here.
                     tokio::task::yield_now().await;
                 }
-            } else if let Err(RoomError::Busy) = joined.message(message).await {
-                let refused = self.act(|carrier, acts| carrier.refused(key, Instant::now(), acts));
+                continue;
+            }
+            let forbidden = !joined.capabilities.has(Capabilities::WRITE);
+            if forbidden {
+                metrics.auth_refusals.count(AuthRefusal::Forbidden);
+            }
+            if forbidden || matches!(joined.message(message).await, Err(RoomError::Busy)) {
+                let refused = self.act(|carrier, acts| match forbidden {
+                    true => carrier.forbidden(key, Instant::now(), acts),
+                    false => carrier.refused(key, Instant::now(), acts),
+                });
                 if let Some(farewell) = refused {
                     return farewell;
                 }

@@ -233,8 +233,10 @@ impl World {
             }
             2 => Event::Error { connection: one.clone(), error: "invalid frame".to_owned() },
             3 | 4 => Event::Alarm,
-            5 | 6 => Event::Request(request("POST", "", script(dice, one.id.as_str()).into())),
-            7 => Event::Request(request("GET", "", Bytes::new())),
+            5 | 6 => {
+                Event::Request(request("POST", "", script(dice, one.id.as_str()).into()), None)
+            }
+            7 => Event::Request(request("GET", "", Bytes::new()), None),
             8 => Event::Message {
                 connection: one.id.clone(),
                 message: Message::Binary(Bytes::from_static(b"\0\xff")),

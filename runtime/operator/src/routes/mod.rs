@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The other routes are described in their modules: `crons` has the crons, `logs` the log, `files` backups, exports and imports, `rooms`
-//! all rooms at once, `room` one of them, `messages` what passes through it, `storage` its keys, `webhooks` the project's
-//! webhooks.
+//! all rooms at once, `room` one of them, `messages` what passes through it, `storage` its keys, `tickets` tickets for clients,
+//! `webhooks` the project's webhooks.
 
 mod crons;
 mod files;
@@ -21,6 +21,7 @@ mod room;
 mod rooms;
 mod storage;
 mod target;
+mod tickets;
 mod webhooks;
 
 use crate::guard::{Credentials, let_in};
@@ -50,6 +51,7 @@ pub fn routes_of_project<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route("/webhooks", get(webhooks::list))
         .route("/webhooks/retry", post(webhooks::retry))
         .route("/webhooks/discard", post(webhooks::discard))
+        .route("/tickets", post(tickets::make))
         .route("/rooms", get(rooms::list))
         .route("/rooms/{party}/{room}", get(room::inspect).delete(room::delete))
         .route("/rooms/{party}/{room}/export", get(files::export))

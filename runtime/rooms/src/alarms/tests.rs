@@ -178,7 +178,7 @@ async fn run(disk: &Disk, now: Duration) -> Rooms {
     let (limits, clock) = (limits(), Clock::at(now));
     let (store, guests) = (disk.store(&limits), GuestHost::alone(&limits).unwrap());
     let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
-    let code = Code { module, vars: Arc::default() };
+    let code = Code { module, vars: Arc::default(), mint: None };
     let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());
     let party = Party {
         code,
@@ -191,6 +191,7 @@ async fn run(disk: &Disk, now: Duration) -> Rooms {
         request_bodies: Default::default(),
         retention: None,
         webhooks: Default::default(),
+        auth: None,
     };
     let rooms = rooms_on(&store, clock, &guests);
     rooms.deploy(HashMap::from([(PartyName::parse("main").unwrap(), party)])).await.unwrap();

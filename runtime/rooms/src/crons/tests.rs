@@ -60,7 +60,7 @@ impl CronNode {
         let (store, metrics) = (Store::open(dir, &limits).unwrap(), Metrics::new());
         let guests: Guests = GuestHost::alone(&limits).unwrap();
         let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
-        let code = Code { module, vars: Arc::default() };
+        let code = Code { module, vars: Arc::default(), mint: None };
         let (when_quiet, origins, cors) = (WhenQuiet::Stay, Origins::default(), Cors::Off);
         let party = Party {
             code,
@@ -73,6 +73,7 @@ impl CronNode {
             request_bodies: BodyDelivery::Whole,
             retention: None,
             webhooks: Default::default(),
+            auth: None,
         };
         let (counts, times) = (metrics.rooms.clone(), (clock, Served::from(1)));
         let homes = ProjectHomes::default();

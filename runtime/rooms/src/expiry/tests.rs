@@ -46,7 +46,7 @@ async fn expiry(store: &Store, served_ms: u64, lifetime: Option<Lifetime>) -> Ex
     let rooms =
         Rooms::new(store.clone(), (clock, served), &guests, counts, ProjectHomes::default());
     let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
-    let code = Code { module, vars: Arc::default() };
+    let code = Code { module, vars: Arc::default(), mint: None };
     let (when_quiet, origins) = (WhenQuiet::Stay, Origins::default());
     let party = Party {
         code,
@@ -59,6 +59,7 @@ async fn expiry(store: &Store, served_ms: u64, lifetime: Option<Lifetime>) -> Ex
         request_bodies: Default::default(),
         retention: None,
         webhooks: Default::default(),
+        auth: None,
     };
     rooms.deploy([(main(), party)].into_iter().collect()).await.unwrap();
     Expiry::new(store.clone(), rooms, served, limits)

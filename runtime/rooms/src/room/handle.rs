@@ -21,6 +21,7 @@ use super::{
 use room_core::config::AutoResponse;
 use room_core::event::{BodyDelivery, CloseFrame, Ending, Message, Request};
 use room_core::id::{ConnectionId, ConnectionSecret, Serial};
+use room_core::identity::{Capabilities, Identity};
 use room_core::jobs::{CallId, OutcallAnswer};
 use room_core::limits::ms;
 use room_core::turn::Refusal;
@@ -51,6 +52,8 @@ pub struct ConnectingClient {
     pub id: ConnectionId,
     /// The request that opens its connection.
     pub request: Request,
+    /// Who it is, if the door checked that.
+    pub identity: Option<Identity>,
     /// What its further requests for this connection prove themselves with, if its transport has such requests. The
     /// first item of its outbox is a [`super::Welcome`] then.
     pub secret: Option<ConnectionSecret>,
@@ -60,6 +63,39 @@ pub struct ConnectingClient {
     pub rewind: Option<Rewind>,
 }
 
+/// A request for a room, and who sent it.
+#[derive(Debug)]
+pub struct IncomingRequest {
+    /// The request.
+    pub request: Request,
+    /// Who sent it, if the door checked that.
+    pub identity: Option<Identity>,
+}
+
+impl From<Request> for IncomingRequest {
+    fn from(request: Request) -> Self {
+        Self { request, identity: None }
+    }
+}
+
+impl IncomingRequest {
+    /// Returns its size in a mailbox, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.request.size() + claims_bytes(self.identity.as_ref())
+    }
+}
+
+impl ConnectingClient {
+    /// Returns its size in a mailbox, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.request.size() + claims_bytes(self.identity.as_ref())
+    }
+}
+
+fn claims_bytes(identity: Option<&Identity>) -> usize {
+    identity.map_or(0, |identity| identity.claims().len())
+}
+
 /// A connection that a room has admitted, as its socket holds it.
 pub struct JoinedConnection {
     admission: Admission,
@@ -67,6 +103,10 @@ pub struct JoinedConnection {
     pub answers: watch::Receiver<Option<Arc<AutoResponse>>>,
     /// The queue from which the socket task takes the room's outputs.
     pub outbox: Outbox,
+    /// What the client may do.
+    pub capabilities: Capabilities,
+    /// When the connection is closed because its token ends, in milliseconds since 1970.
+    pub ends_ms: Option<u64>,
 }
 
 /// A drop guard of a connection in a room. If it is dropped before it said goodbye, the room receives a close
@@ -111,6 +151,8 @@ impl RoomHandle {
     > {
         let (sender, outbox) = outboxes.open(key);
         let (reply, answer) = oneshot::channel();
+        let capabilities = Identity::capabilities_of(visitor.identity.as_ref());
+        let ends_ms = visitor.identity.as_ref().and_then(Identity::ends_ms);
         let joining = JoinRequest { visitor, outbox: sender, reply };
         let queued = match self.mailbox.push(Visit::Connect(Box::new(joining))) {
             Err(Refused::Closed(Visit::Connect(joining))) => return Err(RoomLeft(joining.visitor)),
@@ -121,7 +163,8 @@ impl RoomHandle {
             queued?;
             match tokio::time::timeout(patience, answer).await {
                 Ok(Ok(admission)) => {
-                    Ok(JoinedConnection { admission: admission?, answers, outbox })
+                    let admission = admission?;
+                    Ok(JoinedConnection { admission, answers, outbox, capabilities, ends_ms })
                 }
                 Ok(Err(_)) => Err(RoomError::Gone),
                 Err(_) => Err(RoomError::TimedOut),
@@ -139,10 +182,12 @@ impl RoomHandle {
     /// If the future is dropped, the room still handles the request.
     pub fn request(
         &self,
-        request: Request,
+        request: IncomingRequest,
         body: BodyDelivery,
-    ) -> Result<impl Future<Output = Result<RoomAnswer, RoomError>> + use<>, RoomLeft<Request>>
-    {
+    ) -> Result<
+        impl Future<Output = Result<RoomAnswer, RoomError>> + use<>,
+        RoomLeft<IncomingRequest>,
+    > {
         let (reply, answer) = oneshot::channel();
         let visit = Visit::Request { request: Box::new(request), body, reply };
         let queued = match self.mailbox.push(visit) {

@@ -6,6 +6,7 @@
 //! in one place. It does not know how a mail is handled.
 
 use super::edit::{Edit, EditReply};
+use super::handle::IncomingRequest;
 use super::outbox::OutboxSender;
 use super::outcome::OutcallOutcome;
 use super::outside::RoomCall;
@@ -14,8 +15,7 @@ use super::{
     ActorReport, Admission, ClientWindow, ConnectingClient, RoomError, RoomOrders, StartFallback,
 };
 use room_core::event::{
-    BodyDelivery, BodyPiece, CallPayload, CloseFrame, Ending, Message, Request, ResponseChunk,
-    StreamEnd,
+    BodyDelivery, BodyPiece, CallPayload, CloseFrame, Ending, Message, ResponseChunk, StreamEnd,
 };
 use room_core::id::{RequestId, Serial};
 use room_core::jobs::{CallId, JobId, OutcallAnswer};
@@ -86,7 +86,7 @@ pub(super) enum Visit {
     Message { from: Serial, message: Message },
     /// A plain request. Pieces of its body may follow as long as its response is open.
     Request {
-        request: Box<Request>,
+        request: Box<IncomingRequest>,
         body: BodyDelivery,
         reply: oneshot::Sender<Result<RoomAnswer, RoomError>>,
     },
@@ -215,7 +215,7 @@ impl MailType for Visit {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Connect(joining) => joining.visitor.request.size(),
+            Self::Connect(joining) => joining.visitor.size(),
             Self::Message { message, .. } => message.len(),
             Self::Request { request, .. } => request.size(),
             Self::Call { call, .. } => match &call.payload {

@@ -35,7 +35,7 @@ pub use actor::{Actor, ActorReport, ClientWindow, Stopped};
 pub use edit::Edit;
 pub use exchanges::StreamsSummary;
 pub use figures::{EvictedTotals, FaultRecord, RoomFigures, RoomSnapshot, RoomStage};
-pub use handle::{ConnectingClient, JoinedConnection, RoomHandle, RoomLeft};
+pub use handle::{ConnectingClient, IncomingRequest, JoinedConnection, RoomHandle, RoomLeft};
 pub use mail::{AlarmGuard, CronReach};
 pub use mailbox::Mailbox;
 pub use outbound::{LogEntry, LogSummary};

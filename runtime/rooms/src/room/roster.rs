@@ -18,6 +18,7 @@ use hashbrown::HashMap;
 use room_core::connection::{Connection, Connections, Link};
 use room_core::event::{CloseFrame, Ending, Message};
 use room_core::id::{ConnectionId, SequenceNumber, Serial};
+use room_core::identity::{Capabilities, Identity};
 use room_core::turn::{Effects, Output, Tags, is_meant_for};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -45,6 +46,8 @@ struct ClientRoute {
     /// When the client was admitted, in milliseconds since 1970.
     since_ms: u64,
     replacements: Replacements,
+    /// Whether it gets what the room sends.
+    hears: bool,
 }
 
 /// Outputs in the order in which they leave.
@@ -144,7 +147,9 @@ impl Roster {
     /// Adds a client whose id is not in use.
     pub(super) fn join(&mut self, connection: Connection, arrival: ArrivingClient) {
         let ArrivingClient { outbox, ticket, since_ms, replacements } = arrival;
-        let route = ClientRoute { outbox, ticket, since_ms, replacements };
+        let capabilities = Identity::capabilities_of(connection.identity.as_ref());
+        let hears = capabilities.has(Capabilities::READ);
+        let route = ClientRoute { outbox, ticket, since_ms, replacements, hears };
         self.outboxes.insert(connection.serial, route);
         self.edit().insert(connection);
         self.figures.note_connections(self.len());
@@ -230,7 +235,7 @@ impl Roster {
             match output {
                 Output::Send { to, message } => {
                     let entry = entries.next();
-                    if let Some(line) = self.outboxes.get_mut(&to) {
+                    if let Some(line) = hearing(&mut self.outboxes, to) {
                         line.send(&message, entry.as_ref());
                         said += 1;
                         self.tell(to, |tap, id| {
@@ -252,7 +257,7 @@ impl Roster {
                     });
                     let before = said;
                     for connection in heard {
-                        if let Some(line) = self.outboxes.get_mut(&connection.serial) {
+                        if let Some(line) = hearing(&mut self.outboxes, connection.serial) {
                             line.send(&message, entry.as_ref());
                             said += 1;
                         }
@@ -311,4 +316,9 @@ impl Roster {
     fn edit(&mut self) -> &mut Connections {
         Arc::make_mut(&mut self.connections)
     }
+}
+
+/// Returns the way to a client that gets what the room sends.
+fn hearing(outboxes: &mut HashMap<Serial, ClientRoute>, who: Serial) -> Option<&mut ClientRoute> {
+    outboxes.get_mut(&who).filter(|line| line.hears)
 }

@@ -8,10 +8,10 @@
 
 use super::{Party, ResidentPhase, Rooms, RoomsState, Unreachable};
 use crate::room::{
-    ConnectingClient, ConnectionKey, JoinedConnection, Outboxes, RoomAnswer, RoomError, RoomHandle,
-    RoomLeft, RoomParts,
+    ConnectingClient, ConnectionKey, IncomingRequest, JoinedConnection, Outboxes, RoomAnswer,
+    RoomError, RoomHandle, RoomLeft, RoomParts,
 };
-use room_core::event::{BodyDelivery, Request};
+use room_core::event::BodyDelivery;
 use room_core::id::{PartyName, RoomId};
 use std::sync::Arc;
 
@@ -100,9 +100,10 @@ impl Rooms {
     pub async fn request(
         &self,
         entrance: &RoomEntrance,
-        mut request: Request,
+        request: impl Into<IncomingRequest>,
         body: BodyDelivery,
     ) -> Result<Option<RoomAnswer>, Unreachable> {
+        let mut request = request.into();
         loop {
             match self.through(entrance, |handle| handle.request(request, body))? {
                 None => return Ok(None),

@@ -119,7 +119,7 @@ fn post(script: &str) -> Request {
 fn visitor(id: &str) -> ConnectingClient {
     let request = Request { method: "GET".to_owned(), ..post("") };
     let id = ConnectionId::parse(id, 256).unwrap();
-    ConnectingClient { id, request, secret: None, returning: None, rewind: None }
+    ConnectingClient { id, request, identity: None, secret: None, returning: None, rewind: None }
 }
 
 async fn tell(client: &Client, text: &str) {

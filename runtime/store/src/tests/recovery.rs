@@ -430,6 +430,7 @@ fn store_with(tree: Arc<dyn Tree>, disk: &Disk, limits: &Limits) -> Store {
         service: Default::default(),
         crons: Default::default(),
         renames: Default::default(),
+        tickets: Default::default(),
         on_disk: None,
         id: 1,
         opened: 1,

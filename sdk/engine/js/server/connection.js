@@ -7,6 +7,7 @@
 import * as native from "room:native";
 import { send } from "room:native";
 import { decode, encode } from "./codec.js";
+import { capabilities, claims } from "./identity.js";
 
 const CONNECTING = 0;
 const OPEN = 1;
@@ -85,6 +86,25 @@ export class Connection {
   /** The id, and what `getConnectionTags` returned. */
   get tags() {
     return this.#tags;
+  }
+
+  /** The claims of the client's token or ticket, or null. */
+  get claims() {
+    return claims(native.identity(this.#id));
+  }
+
+  /** Code that keeps something under this name goes on to do so. */
+  set claims(value) {
+    Object.defineProperty(this, "claims", { value, writable: true, enumerable: true, configurable: true });
+  }
+
+  /** What the client may do: `read`, `write` and `presence`. */
+  get capabilities() {
+    return capabilities(native.identity(this.#id));
+  }
+
+  set capabilities(value) {
+    Object.defineProperty(this, "capabilities", { value, writable: true, enumerable: true, configurable: true });
   }
 
   /** The room's name. */

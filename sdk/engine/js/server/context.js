@@ -7,6 +7,7 @@ import * as native from "room:native";
 import { decode, encode } from "./codec.js";
 import { all, divide } from "./connection.js";
 import { describe, RoomError } from "./errors.js";
+import { ticket } from "./identity.js";
 import { kebab } from "./names.js";
 import { call, Party, RoomId, rooms } from "./outcalls.js";
 import { Storage, timeOf } from "./storage.js";
@@ -188,6 +189,7 @@ export const extras = {
 
   call,
   rooms,
+  ticket,
 };
 
 /** @param {any} data */

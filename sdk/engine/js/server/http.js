@@ -11,6 +11,7 @@ import { isResponse, responseFrom, takeResponse } from "../web/response.js";
 import { readAll } from "../web/body.js";
 import { concat, viewBytes } from "../web/webidl.js";
 import { describe } from "./errors.js";
+import { sentBy } from "./identity.js";
 
 export { isRequest, isResponse };
 
@@ -19,7 +20,10 @@ const TURN_BYTES_MAX = 256 * 1024;
 /** The pause before the rest of a stream. */
 const PAUSE_MS = 10;
 
-/** @typedef {{method: string, uri: string, headers: [string, string][], body: Uint8Array}} RequestRecord */
+/**
+ * @typedef {{method: string, uri: string, headers: [string, string][], body: Uint8Array,
+ *   identity?: import("./identity.js").IdentityRecord}} RequestRecord
+ */
 /** @typedef {{status: number, headers: [string, string][], body: Uint8Array}} ResponseRecord */
 /** @typedef {{status: number, headers: [string, string][], body: Uint8Array | Pump}} Answer */
 
@@ -44,7 +48,7 @@ export function toRequest(record, pieces) {
       cancel: () => void bodies.delete(pieces),
     });
   }
-  return requestFrom({ method: record.method, url: record.uri, headers: record.headers, body });
+  return sentBy(requestFrom({ method: record.method, url: record.uri, headers: record.headers, body }), record);
 }
 
 /**

@@ -13,6 +13,7 @@ import { noProps } from "./route.js";
 
 export { Connection } from "./connection.js";
 export { WebSocketRequestResponsePair } from "./context.js";
+export { capabilitiesOf, claimsOf } from "./identity.js";
 export { routePartykitRequest } from "./route.js";
 
 /** A room. Its methods are called with its events. */

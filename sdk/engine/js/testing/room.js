@@ -113,9 +113,10 @@ export class TestRoom {
   }
 
   /** @param {string} id @param {any} [options] */
-  connect(id, { path = "", query, headers } = {}) {
+  connect(id, { path = "", query, headers, claims, ticket } = {}) {
     const pairs = query instanceof URLSearchParams ? [...query] : entries(query).map(([key, value]) => [key, String(value)]);
-    const given = { path, query: pairs, headers: headerList(new Headers(headers)) };
+    const told = { claims: claims === undefined ? null : JSON.stringify(claims), ticket: ticket ?? null };
+    const given = { path, query: pairs, headers: headerList(new Headers(headers)), ...told };
     const number = this.#act(() => tested.connect(this.#number, String(id), given));
     return clientOf(String(id), this.#number, number, this.#act);
   }
@@ -136,7 +137,8 @@ export class TestRoom {
   }
 
   #ask(input, init, inPieces) {
-    const record = requestRecord(this.#base, input, init);
+    const claims = init?.claims === undefined ? null : JSON.stringify(init.claims);
+    const record = { ...requestRecord(this.#base, input, init), claims };
     const number = this.#act(() => tested.begin(this.#number, record, inPieces));
     return responseFor(this.#number, number, this.#act);
   }

@@ -74,6 +74,8 @@ impl Puppet {
                 "uri": conn.uri(),
                 "tags": conn.tags(),
                 "state": conn.state::<Value>()?,
+                "claims": conn.claims::<Value>()?,
+                "may": may(conn.capabilities()),
             }))
         });
         let keys = ctx
@@ -96,6 +98,13 @@ impl Puppet {
             streams: streams::ids(ctx),
         })
     }
+}
+
+/// The first letters of what a client may do.
+fn may(capabilities: Capabilities) -> String {
+    let all =
+        [(Capabilities::READ, 'r'), (Capabilities::WRITE, 'w'), (Capabilities::PRESENCE, 'p')];
+    all.into_iter().filter(|(one, _)| capabilities.has(*one)).map(|(_, letter)| letter).collect()
 }
 
 /// Notes an event durably.
@@ -192,7 +201,8 @@ impl Room for Puppet {
         let state = conn.state::<String>()?.unwrap_or_default();
         let lost = if ctx.connection(conn.id()).is_none() { " not found" } else { "" };
         let end = format!("{code} {reason:?} clean={clean} state={state:?}{lost}");
-        note(ctx, format!("close {} {end}", conn.id()))?;
+        let whose = conn.claims::<Value>()?.map(|claims| format!(" claims={claims}"));
+        note(ctx, format!("close {} {end}{}", conn.id(), whose.unwrap_or_default()))?;
         ctx.broadcast(Message::text(format!("left {}", conn.id()))).tagged("watches");
         Ok(())
     }
@@ -214,6 +224,7 @@ impl Room for Puppet {
                 "uri": request.uri(),
                 "headers": request.headers().collect::<Vec<_>>(),
                 "body": request.body(),
+                "claims": request.claims::<Value>()?,
             })),
             "/large" => {
                 let bytes = request.query("bytes").unwrap_or_default().parse()?;
@@ -344,6 +355,7 @@ impl Room for Puppet {
                 let text = format!("own {} {} {version}", request.method(), request.text()?);
                 Ok(Some(Response::text(text).with_status(201)))
             }
+            "/own/claims" => Response::json(&(request.claims::<Value>()?, request.uri())).map(Some),
             "/own/bad" => Ok(Some(Response::status(99))),
             _ => Ok(None),
         }
@@ -383,6 +395,10 @@ fn decide(request: Request, lobby: &Lobby) -> Result<Verdict> {
     match how.as_deref() {
         Some("refuse") => Ok(Verdict::refuse(4403, "not you")),
         Some("refuse-1000") => Ok(Verdict::refuse(1000, "no such refusal")),
+        Some("claims") => {
+            let claims = request.claims::<Value>()?.unwrap_or_default();
+            Ok(Verdict::refuse(4403, claims.to_string()))
+        }
         Some("respond") => Ok(Verdict::respond(Response::text("teapot").with_status(418))),
         Some("respond-99") => Ok(Verdict::respond(Response::text("no status").with_status(99))),
         Some("respond-header") => {

@@ -111,6 +111,9 @@ pub(crate) enum Step {
     Report,
     /// Says the value of a variable.
     Var(String),
+    /// Says a ticket for a room of the party `main`, or for all, that lasts so many milliseconds and is valid once or
+    /// more often.
+    Ticket(Option<String>, u64, bool),
     /// Says how many environment variables there are.
     VarCount,
     /// Writes a log line.
@@ -317,6 +320,12 @@ impl Step {
     fn misbehave(self, ctx: &Context, say: Say<'_>) -> Result {
         match self {
             Self::Var(name) => say(ctx.var(&name).unwrap_or_default()),
+            Self::Ticket(room, ms, once) => {
+                let ticket =
+                    room.map_or_else(|| Ticket::party("main"), |room| Ticket::room("main", room));
+                let ticket = ticket.lasting(Duration::from_millis(ms));
+                say(ctx.ticket(if once { ticket.once() } else { ticket })?)
+            }
             Self::VarCount => say(std::env::vars_os().count().to_string()),
             Self::Log(line) => {
                 log::info!("{line}");

@@ -23,7 +23,7 @@ impl Wire {
             ..Limits::default()
         };
         let begun = Instant::now();
-        let carrier = PartySocket::new(MessageForm::Plain, &limits, begun);
+        let carrier = PartySocket::new(MessageForm::Plain, &limits, begun, None);
         Self { carrier, begun, acts: Vec::new(), frames: Vec::new() }
     }
 

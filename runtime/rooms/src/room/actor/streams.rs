@@ -6,11 +6,12 @@
 
 use super::super::RoomError;
 use super::super::exchanges::{Arrival, ArrivingRequest};
+use super::super::handle::IncomingRequest;
 use super::super::mail::PieceMail;
 use super::super::outlet::{DueOutputs, Reply};
 use super::super::responses::{PieceVerdict, RoomAnswer};
 use super::Actor;
-use room_core::event::{BodyDelivery, BodyPiece, Event, GuestAnswer, Request, StreamEnd};
+use room_core::event::{BodyDelivery, BodyPiece, Event, GuestAnswer, StreamEnd};
 use room_core::id::RequestId;
 use room_core::metrics::StreamCut;
 use room_core::report;
@@ -24,13 +25,13 @@ impl Actor {
     /// Handles a request. Its response comes with this turn, or with later ones.
     pub(super) async fn request(
         &mut self,
-        request: Request,
+        IncomingRequest { request, identity }: IncomingRequest,
         body: BodyDelivery,
         reply: oneshot::Sender<Result<RoomAnswer, RoomError>>,
     ) -> Result<(), StoreError> {
         let mailbox = self.mailbox.clone();
         self.turns.outlet.exchanges.arrive(ArrivingRequest { reply, body, mailbox });
-        let outcome = self.turn(&Event::Request(request), None).await?;
+        let outcome = self.turn(&Event::Request(request, identity), None).await?;
         match (outcome, self.turns.outlet.exchanges.arrived()) {
             (Ok(mut turn), Some(Arrival::Waits(ArrivingRequest { reply, .. }))) => {
                 let reply = match std::mem::replace(&mut turn.answer, GuestAnswer::Done) {

@@ -35,7 +35,7 @@ impl TestNode {
         let homes = ProjectHomes::default();
         let rooms = Rooms::new(store, times, &guests, metrics.rooms.clone(), homes);
         let mut party = Party {
-            code: Code { module, vars: Arc::default() },
+            code: Code { module, vars: Arc::default(), mint: None },
             when_quiet: WhenQuiet::Stay,
             auto_response: None,
             lifetime: None,
@@ -45,6 +45,7 @@ impl TestNode {
             request_bodies: Default::default(),
             retention: None,
             webhooks: Default::default(),
+            auth: None,
         };
         change(&mut party);
         let name = PartyName::parse("main").unwrap();

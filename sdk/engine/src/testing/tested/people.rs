@@ -3,14 +3,14 @@
 //! Owns what clients do and what they got. Invariant: see [`super`]. It does not know what a room asks others.
 
 use room_sdk::host::ResponseParts;
-use room_sdk::test::TestResponse;
-use room_sdk::{BodyFault, SocketVerdict, StreamEnd};
+use room_sdk::test::{TestResponse, identity_of};
+use room_sdk::{BodyFault, Identity, Request, SocketVerdict, StreamEnd};
 use rquickjs::{Ctx, IntoJs as _, Object, Result, Value};
 
 use crate::ScriptRoom;
 use crate::native::natives;
 use crate::testing::rooms::{self, act};
-use crate::values::{Bytes, Said, Text, refuse, request_out, response_in, type_error};
+use crate::values::{Bytes, Said, Text, optional, refuse, request_out, response_in, type_error};
 
 natives! {
     "connect" => connect,
@@ -44,7 +44,19 @@ fn connect(ctx: Ctx<'_>, room: u32, id: Text, options: Object<'_>) -> Result<u32
     for [name, value] in pairs("headers")? {
         client = client.header(&name.0, &value.0);
     }
+    if let Some(identity) = claims(&ctx, &options)? {
+        client = client.identity(identity);
+    }
+    if let Some(ticket) = optional::<Text>(&options, "ticket")? {
+        client = client.ticket(&ticket.0);
+    }
     Ok(rooms::keep_client(act(&room, || client.connect())))
+}
+
+/// Who a test says that a client is.
+fn claims(ctx: &Ctx<'_>, given: &Object<'_>) -> Result<Option<Identity>> {
+    let Some(text) = optional::<Text>(given, "claims")? else { return Ok(None) };
+    identity_of(&text.0).map(Some).map_err(|error| type_error(ctx, &error))
 }
 
 fn client_send(ctx: Ctx<'_>, room: u32, client: u32, message: Said) -> Result<()> {
@@ -100,7 +112,11 @@ fn client_header(ctx: Ctx<'_>, client: u32, name: Text) -> Result<Vec<String>> {
 
 fn begin(ctx: Ctx<'_>, room: u32, request: Object<'_>, in_pieces: bool) -> Result<u32> {
     let room = rooms::room(&ctx, room)?;
-    let request = request_out(&request)?.into();
+    let identity = claims(&ctx, &request)?;
+    let mut request: Request = request_out(&request)?.into();
+    if let Some(identity) = identity {
+        request = request.with_identity(identity);
+    }
     let response =
         act(&room, || if in_pieces { room.upload(request) } else { room.begin(request) });
     Ok(rooms::keep_response(response))
