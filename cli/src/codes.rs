@@ -327,6 +327,10 @@ codes! {
         "Tests of rooms in TypeScript and JavaScript are in files of the project whose names end in .test.ts, .test.js, .test.mts, .test.tsx or .test.jsx. None was found, none declares a test, or no test has the name that the command line asks for.",
         "$ printf 'name = \"x\"\\n[parties.main]\\nscript = \"a.js\"\\n' > room.toml\n$ touch a.js\n$ room test",
         "Write `src/server.test.ts` with `import { assert, test, TestRoom } from \"roomkit/test\"`; `vendor/roomkit/TESTING.md` shows how. Or leave the name out.";
+    BadPublish "R0071" "servers cannot publish like this",
+        "`[publish]` has the `keys` of other servers that may publish to rooms. Each is the name of the variable with the key, or a table with that name as `secret`, and with the `parties` and `rooms` that it is for.",
+        "# room.toml\nname = \"chat\"\n[publish]\nkeys = [{ secret = \"PUBLISH_KEY\", parties = [\"mian\"] }]",
+        "Write it as the message says. `room env set PUBLISH_KEY - --secret` sets the key on a server, and a line of `.env` sets it for `room dev`.";
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(crate) use read::nearest;
 use crate::mistake::Mistake;
 use room_runtime::{
     AssetSettings, AutoResponse, BodyDelivery, CorsSetting, CronSetting, FetchSettings, Limits,
-    PartyName, Ttl, WebhookSettings, WhenQuiet,
+    PartyName, PublishSettings, SseAccess, Ttl, WebhookSettings, WhenQuiet,
 };
 use schemars::{JsonSchema, Schema, json_schema};
 use std::collections::BTreeMap;
@@ -51,6 +51,8 @@ pub(crate) struct Manifest {
     pub(crate) crons: Vec<CronSetting>,
     /// The receiver of its webhooks.
     pub(crate) webhooks: Option<WebhookSettings>,
+    /// The servers that may publish to its rooms.
+    pub(crate) publish: Option<PublishSettings>,
     /// The environment its rooms see.
     pub(crate) vars: BTreeMap<String, String>,
     /// Every bound, with the project's own values.
@@ -78,6 +80,8 @@ pub(crate) struct Party {
     pub(crate) cors: Option<Spanned<CorsSetting>>,
     /// How bodies of requests reach its rooms.
     pub(crate) request_bodies: BodyDelivery,
+    /// Whether clients may connect by server-sent events.
+    pub(crate) sse: SseAccess,
 }
 
 /// The script of a party.
@@ -112,6 +116,7 @@ impl Party {
             ttl: None,
             cors: None,
             request_bodies: BodyDelivery::Whole,
+            sse: SseAccess::Off,
         }
     }
 }
@@ -161,6 +166,9 @@ pub(crate) struct ManifestKeys {
     /// The receiver of what happens to rooms.
     #[schemars(default, with = "WebhooksKeys", skip_serializing_if = "Option::is_none")]
     webhooks: Option<WebhooksKeys>,
+    /// The servers that may publish to rooms by HTTP.
+    #[schemars(default, with = "PublishKeys", skip_serializing_if = "Option::is_none")]
+    publish: Option<PublishKeys>,
     /// The environment that the rooms see (`std::env::var`).
     #[schemars(default)]
     vars: BTreeMap<String, String>,
@@ -209,6 +217,9 @@ struct PartyKeys {
     /// How bodies of requests reach its rooms: `"whole"`, with the request, or in `"pieces"`, each with an `on_body`.
     #[schemars(default, with = "BodiesKey", skip_serializing_if = "Option::is_none")]
     request_bodies: Option<BodiesKey>,
+    /// Whether clients may connect to its rooms by server-sent events, besides WebSockets.
+    #[schemars(default)]
+    sse: bool,
 }
 
 /// How bodies of requests reach rooms.
@@ -361,6 +372,43 @@ struct WebhooksKeys {
     /// The parties whose rooms they are sent of. Without it: all.
     #[schemars(default, with = "Vec<String>", skip_serializing_if = "Option::is_none")]
     parties: Option<Vec<String>>,
+}
+
+/// The servers that may publish to rooms by HTTP.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+struct PublishKeys {
+    /// Their keys: each is the name of the variable that has it, or a section with more.
+    #[schemars(length(min = 1, max = 32))]
+    keys: Vec<PublisherKey>,
+}
+
+/// A key of a server that may publish.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+enum PublisherKey {
+    /// The name of the variable with the key, which is for all rooms.
+    Name(String),
+    /// A key for some rooms.
+    Scoped(ScopedKeys),
+}
+
+/// A key for some rooms.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+struct ScopedKeys {
+    /// The name of the variable with the key, which `room env set NAME - --secret` sets: at least 16 bytes.
+    #[schemars(length(min = 1))]
+    secret: String,
+    /// The parties to whose rooms it may publish. Without it: all.
+    #[schemars(default, with = "Vec<String>", skip_serializing_if = "Option::is_none")]
+    parties: Option<Vec<String>>,
+    /// The names of the rooms, where a `*` at the end stands for any rest. Without it: all.
+    #[schemars(default, with = "Vec<String>", skip_serializing_if = "Option::is_none")]
+    rooms: Option<Vec<String>>,
 }
 
 /// What can happen to a room.

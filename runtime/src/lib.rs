@@ -23,7 +23,8 @@ pub use room_core::{
     ConfigError, ConnectionId, CorsSetting, CronError, CronSetting, FetchHost, FetchHostError,
     FetchSettings, LimitRow, Limits, Logs, METRICS, MetricKind, MetricRow, ModuleSource, NameError,
     Network, NetworkError, NodeId, Origin, OriginError, PartyConfig, PartyName, PeerNode, Preamble,
-    PrefixError, Project, Proxies, RoomId, RoomsPrefix, Space, SpaceError, StorageConfig, Tls, Ttl,
+    PrefixError, Project, Proxies, PublishError, PublishKeySetting, PublishSettings, RoomId,
+    RoomsPrefix, ScopedPublishKey, Space, SpaceError, SseAccess, StorageConfig, Tls, Ttl,
     TtlError, WebhookError, WebhookSettings, WhenQuiet, node_name,
 };
 pub use room_core::{

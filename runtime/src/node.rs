@@ -11,7 +11,7 @@ use room_core::clock::Clock;
 use room_core::config::{
     AssetError, Audience, CacheControl, Cors, Cron, CronError, CronSetting, FetchHostError,
     FetchHosts, OldNameError, OriginError, Origins, PartyConfig, PartyRename, PrefixError, Project,
-    RoomsPrefix, StorageConfig, WebhookError,
+    PublishError, PublishKeys, RoomsPrefix, StorageConfig, WebhookError,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{NameError, PartyName, RoomId};
@@ -116,6 +116,9 @@ pub enum DeployError {
     /// The project's webhooks cannot be sent.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// The keys of the project's publishers cannot be used.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     /// A party's old name is invalid.
     #[error(transparent)]
     OldName(#[from] OldNameError),
@@ -299,6 +302,7 @@ impl Node {
         let cache = CacheControl::parse(&project.asset_settings)?;
         let lifetimes = self.lifetimes(&project.parties)?;
         let receiver = receiver_of(&project, &fetch_hosts)?;
+        let publishers = publishers_of(&project)?;
         let renames = renames_of(&project.parties)?;
         let (begun, mut parties) = (Instant::now(), HashMap::new());
         for mut config in project.parties {
@@ -336,6 +340,7 @@ impl Node {
         expiry::keep(&self.store, self.served, Some(&lifetimes));
         self.crons.replace(crons);
         self.webhooks.replace(receiver);
+        self.door.set_publishers(publishers);
         self.door.set_prefix(prefix);
         self.door.forget_fetched();
         let single_page = project.asset_settings.single_page;
@@ -399,7 +404,7 @@ impl Node {
         origins: Origins,
     ) -> Result<Party, DeployError> {
         let engine = self.engine.clone();
-        let PartyConfig { module, vars, when_quiet, auto_response, cors, request_bodies, .. } =
+        let PartyConfig { module, vars, when_quiet, auto_response, cors, request_bodies, sse, .. } =
             config;
         let cors = Cors::parse(cors.as_ref(), &self.limits)?;
         if let Some(problem) = auto_response.as_ref().and_then(|own| own.problem(&self.limits)) {
@@ -431,6 +436,7 @@ impl Node {
             cors,
             fetch_hosts,
             request_bodies,
+            sse,
             webhooks: WebhookEvents::default(),
         })
     }
@@ -515,6 +521,16 @@ fn receiver_of(
     let variables = project.parties.iter().flat_map(|party| &party.vars);
     let variables = variables.map(|(name, value)| (name.as_str(), value.as_str()));
     Ok(Some(WebhookReceiver::new(settings, &names, hosts, variables)?))
+}
+
+/// Returns the keys of those who may publish to the project's rooms.
+fn publishers_of(project: &Project) -> Result<PublishKeys, DeployError> {
+    let Some(settings) = &project.publish else { return Ok(PublishKeys::default()) };
+    let names = project.parties.iter().map(|party| PartyName::parse(&party.name));
+    let names: Vec<PartyName> = names.collect::<Result<_, _>>()?;
+    // A project's variables are those of each of its parties.
+    let variables = project.parties.first().map_or(&[][..], |party| &party.vars);
+    Ok(settings.keys_among(&names, variables)?)
 }
 
 fn start_error(ReloadError { room, error }: ReloadError) -> DeployError {

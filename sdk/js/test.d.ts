@@ -67,6 +67,8 @@ export interface ConnectOptions {
   path?: string;
   query?: Record<string, string> | URLSearchParams;
   headers?: HeadersInit;
+  /** By which transport. `"websocket"` if it is not named. */
+  transport?: "websocket" | "sse";
 }
 
 /** What `console` and the platform wrote about the room. */
@@ -122,6 +124,8 @@ export class TestRoom {
 
   /** Moves the clock. Alarms, timers, schedules and `setTimeout` that come due fire at their time. */
   advance(milliseconds: number): void;
+  /** Publishes a message, as another server does: calls `onPublish`. */
+  publish(message: string | ArrayBuffer | ArrayBufferView): void;
   /** Calls `onCron`. */
   cron(name: string, at?: number | Date): void;
   /** Ends the room as its `ttl` does: `onExpire`, and everything that is stored is gone. */

@@ -6075,6 +6075,87 @@ pub mod room {
                 }
             }
         }
+        /// How clients are connected. A module may do without this interface.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod transports {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            /// What carries the messages of a connection.
+            #[repr(u8)]
+            #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+            pub enum Transport {
+                /// A WebSocket, both ways.
+                Websocket,
+                /// Server-sent events to the client, and a POST for each message of the client.
+                Sse,
+            }
+            impl ::core::fmt::Debug for Transport {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Transport::Websocket => {
+                            f.debug_tuple("Transport::Websocket").finish()
+                        }
+                        Transport::Sse => f.debug_tuple("Transport::Sse").finish(),
+                    }
+                }
+            }
+            impl Transport {
+                #[doc(hidden)]
+                pub unsafe fn _lift(val: u8) -> Transport {
+                    if !cfg!(debug_assertions) {
+                        return unsafe { ::core::mem::transmute(val) };
+                    }
+                    match val {
+                        0 => Transport::Websocket,
+                        1 => Transport::Sse,
+                        _ => panic!("invalid enum discriminant"),
+                    }
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The transport of the connection with this id, or none if `connections.get` finds none.
+            #[allow(async_fn_in_trait)]
+            pub fn transport_of(id: &str) -> ::core::option::Option<Transport> {
+                unsafe {
+                    #[repr(align(1))]
+                    struct RetArea([::core::mem::MaybeUninit<u8>; 2]);
+                    let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 2]);
+                    let vec0 = id;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/transports@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "transport-of"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result5 = match l3 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l4 = i32::from(*ptr1.add(1).cast::<u8>());
+                                Transport::_lift(l4 as u8)
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result5
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -7376,6 +7457,133 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 pub use __export_room_runtime_cron_events_0_1_0_cabi;
+                #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                struct _RetArea(
+                    [::core::mem::MaybeUninit<
+                        u8,
+                    >; 3 * ::core::mem::size_of::<*const u8>()],
+                );
+                static mut _RET_AREA: _RetArea = _RetArea(
+                    [::core::mem::MaybeUninit::uninit(); 3
+                        * ::core::mem::size_of::<*const u8>()],
+                );
+            }
+            /// What a room does with a message that another server publishes to it by HTTP (`[publish]` of `room.toml`). A module may
+            /// do without this interface; then publications to its party are answered 501.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod publish_events {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                pub type Message = super::super::super::super::room::runtime::types::Message;
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_on_publish_cabi<T_: Guest>(
+                    arg0: i32,
+                    arg1: *mut u8,
+                    arg2: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result3 = {
+                            use super::super::super::super::room::runtime::types::Message as V2;
+                            let v2 = match arg0 {
+                                0 => {
+                                    let e2 = {
+                                        let len0 = arg2;
+                                        let bytes0 = _rt::Vec::from_raw_parts(
+                                            arg1.cast(),
+                                            len0,
+                                            len0,
+                                        );
+                                        _rt::string_lift(bytes0)
+                                    };
+                                    V2::Text(e2)
+                                }
+                                n => {
+                                    debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                    let e2 = {
+                                        let len1 = arg2;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(arg1.cast(), len1, len1))
+                                    };
+                                    V2::Binary(e2)
+                                }
+                            };
+                            T_::on_publish(v2)
+                        };
+                        let ptr4 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result3 {
+                            Ok(_) => {
+                                *ptr4.add(0).cast::<u8>() = (0i32) as u8;
+                            }
+                            Err(e) => {
+                                *ptr4.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec5 = (e.into_bytes()).into_boxed_slice();
+                                let ptr5 = vec5.as_ptr().cast::<u8>();
+                                let len5 = vec5.len();
+                                ::core::mem::forget(vec5);
+                                *ptr4
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len5;
+                                *ptr4
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr5.cast_mut();
+                            }
+                        };
+                        ptr4
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_on_publish<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {}
+                            _ => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l1, l2, 1);
+                            }
+                        }
+                    }
+                }
+                pub trait Guest {
+                    /// A server that has a key publishes a message. It is answered when this turn is durable.
+                    ///
+                    /// A publication with an idempotency key is carried out once, however often it comes within the limit
+                    /// `publish_once_ms`. On `err` the turn is dropped, and the server is answered 500.
+                    #[allow(async_fn_in_trait)]
+                    fn on_publish(
+                        message: Message,
+                    ) -> ::core::result::Result<(), _rt::String>;
+                }
+                #[doc(hidden)]
+                #[macro_export]
+                macro_rules! __export_room_runtime_publish_events_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "room:runtime/publish-events@0.1.0#on-publish")] unsafe extern
+                        "C" fn export_on_publish(arg0 : i32, arg1 : * mut u8, arg2 :
+                        usize,) -> * mut u8 { unsafe { $($path_to_types)*::
+                        _export_on_publish_cabi::<$ty > (arg0, arg1, arg2) } } #[unsafe
+                        (export_name =
+                        "cabi_post_room:runtime/publish-events@0.1.0#on-publish")] unsafe
+                        extern "C" fn _post_return_on_publish(arg0 : * mut u8,) { unsafe
+                        { $($path_to_types)*:: __post_return_on_publish::<$ty > (arg0) }
+                        } };
+                    };
+                }
+                #[doc(hidden)]
+                pub use __export_room_runtime_publish_events_0_1_0_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -10442,6 +10650,9 @@ macro_rules! __export_module_impl {
         exports::room::runtime::cron_events::__export_room_runtime_cron_events_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::cron_events);
         $($path_to_types_root)*::
+        exports::room::runtime::publish_events::__export_room_runtime_publish_events_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*:: exports::room::runtime::publish_events);
+        $($path_to_types_root)*::
         exports::room::runtime::fetch::__export_room_runtime_fetch_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::fetch);
         $($path_to_types_root)*::
@@ -10453,9 +10664,9 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 5379] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 5570] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x86)\x01A\x02\x01A6\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc5*\x01A\x02\x01A:\x01\
 B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\0\x01\
 \x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uris\x07h\
 eaders\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x05\
@@ -10542,52 +10753,56 @@ sw\x04\0\x07caching\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07timeout\x08\x09redirect
 s\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messages\x04\
 \0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07options\x0b\
 \0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\x12\x01B\
-\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\x13\x01\
-B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:runtime/ex\
-piry@0.1.0\x05\x14\x02\x03\0\x08\x05timer\x01B\x07\x02\x03\x02\x01\x15\x04\0\x05\
-timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\x01\
-@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1froom:runtime/timer-events@0.1.0\x05\x16\
-\x02\x03\0\x02\x07failure\x02\x03\0\x02\x05chunk\x02\x03\0\x02\x0croom-address\x01\
-B\x15\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\0\x02\x03\x02\x01\x17\x04\0\x07\
-failure\x03\0\x02\x02\x03\x02\x01\x18\x04\0\x05chunk\x03\0\x04\x02\x03\x02\x01\x19\
-\x04\0\x0croom-address\x03\0\x06\x01j\x01\x01\x01\x03\x01j\0\x01s\x01@\x03\x02id\
-s\x03tags\x06answer\x08\0\x09\x04\0\x0bon-response\x01\x0a\x01@\x01\x05chunk\x05\
-\0\x09\x04\0\x08on-chunk\x01\x0b\x01p}\x01j\x01\x0c\x01s\x01@\x03\x06caller\x07\x02\
-ids\x04data\x0c\0\x0d\x04\0\x07on-call\x01\x0e\x01j\x01\x0c\x01\x03\x01@\x03\x02\
-ids\x03tags\x06answer\x0f\0\x09\x04\0\x09on-answer\x01\x10\x04\0!room:runtime/ou\
-tcall-events@0.1.0\x05\x1a\x01B\x0c\x01m\x03\x09too-large\x07stalled\x07aborted\x04\
-\0\x0abody-error\x03\0\0\x01p}\x01q\x03\x04more\x01\x02\0\x04last\x01\x02\0\x06f\
-ailed\x01\x01\0\x04\0\x0abody-piece\x03\0\x03\x01m\x05\x04left\x04slow\x04idle\x04\
-late\x06failed\x04\0\x0astream-end\x03\0\x05\x01j\0\x01s\x01@\x02\x02ids\x05piec\
-e\x04\0\x07\x04\0\x07on-body\x01\x08\x01@\x02\x02ids\x06reason\x06\0\x07\x04\0\x0f\
-on-stream-close\x01\x09\x04\0\x20room:runtime/stream-events@0.1.0\x05\x1b\x01B\x03\
-\x01j\0\x01s\x01@\x02\x04names\x02atw\0\0\x04\0\x07on-cron\x01\x01\x04\0\x1eroom\
-:runtime/cron-events@0.1.0\x05\x1c\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07request\
-\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x09\x04\
-\0\x0bclose-frame\x03\0\x04\x01r\x02\x05partys\x04rooms\x04\0\x0bdestination\x03\
-\0\x06\x01q\x04\x05enter\x01\x07\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x07u\
-nknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\
-\x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\x09\x01s\x01@\x01\x07re\
-quest\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\x18room:runtime/fetch@0.1.0\x05\
-\x1d\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\x01\x03\x04\
-\0\x07request\x03\0\x02\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x04\x02\x03\x02\
-\x01\x08\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\x09\x04\0\x0bclose-frame\x03\
-\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01\
-s\x01@\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\
-\x0aconnection\x07\x07request\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0a\
-connections\x07message\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\x0aconnect\
-ion\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01@\x02\x0aco\
-nnection\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\
-\x07request\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\
-\x19room:runtime/events@0.1.0\x05\x1e\x01B\x0e\x02\x03\x02\x01\x03\x04\0\x07requ\
-est\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x09\x04\
-\0\x0bclose-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\0\x06\
-refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\0\x05\
-lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\x04\
-\0\x11on-before-connect\x01\x0b\x04\0\x11on-before-request\x01\x0b\x04\0\x17room\
-:runtime/door@0.1.0\x05\x1f\x04\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\
-\0\x06module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
-0.262.0\x10wit-bindgen-rust\x060.63.0";
+\x05\x01m\x02\x09websocket\x03sse\x04\0\x09transport\x03\0\0\x01k\x01\x01@\x01\x02\
+ids\0\x02\x04\0\x0ctransport-of\x01\x03\x03\0\x1droom:runtime/transports@0.1.0\x05\
+\x13\x01B\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runtime/batch@0.1.0\x05\
+\x14\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19room:ru\
+ntime/expiry@0.1.0\x05\x15\x02\x03\0\x08\x05timer\x01B\x07\x02\x03\x02\x01\x16\x04\
+\0\x05timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\0\x02\x04\0\x08on-timer\x01\
+\x03\x01@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1froom:runtime/timer-events@0.\
+1.0\x05\x17\x02\x03\0\x02\x07failure\x02\x03\0\x02\x05chunk\x02\x03\0\x02\x0croo\
+m-address\x01B\x15\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\0\x02\x03\x02\x01\
+\x18\x04\0\x07failure\x03\0\x02\x02\x03\x02\x01\x19\x04\0\x05chunk\x03\0\x04\x02\
+\x03\x02\x01\x1a\x04\0\x0croom-address\x03\0\x06\x01j\x01\x01\x01\x03\x01j\0\x01\
+s\x01@\x03\x02ids\x03tags\x06answer\x08\0\x09\x04\0\x0bon-response\x01\x0a\x01@\x01\
+\x05chunk\x05\0\x09\x04\0\x08on-chunk\x01\x0b\x01p}\x01j\x01\x0c\x01s\x01@\x03\x06\
+caller\x07\x02ids\x04data\x0c\0\x0d\x04\0\x07on-call\x01\x0e\x01j\x01\x0c\x01\x03\
+\x01@\x03\x02ids\x03tags\x06answer\x0f\0\x09\x04\0\x09on-answer\x01\x10\x04\0!ro\
+om:runtime/outcall-events@0.1.0\x05\x1b\x01B\x0c\x01m\x03\x09too-large\x07stalle\
+d\x07aborted\x04\0\x0abody-error\x03\0\0\x01p}\x01q\x03\x04more\x01\x02\0\x04las\
+t\x01\x02\0\x06failed\x01\x01\0\x04\0\x0abody-piece\x03\0\x03\x01m\x05\x04left\x04\
+slow\x04idle\x04late\x06failed\x04\0\x0astream-end\x03\0\x05\x01j\0\x01s\x01@\x02\
+\x02ids\x05piece\x04\0\x07\x04\0\x07on-body\x01\x08\x01@\x02\x02ids\x06reason\x06\
+\0\x07\x04\0\x0fon-stream-close\x01\x09\x04\0\x20room:runtime/stream-events@0.1.\
+0\x05\x1c\x01B\x03\x01j\0\x01s\x01@\x02\x04names\x02atw\0\0\x04\0\x07on-cron\x01\
+\x01\x04\0\x1eroom:runtime/cron-events@0.1.0\x05\x1d\x01B\x05\x02\x03\x02\x01\x01\
+\x04\0\x07message\x03\0\0\x01j\0\x01s\x01@\x01\x07message\x01\0\x02\x04\0\x0aon-\
+publish\x01\x03\x04\0!room:runtime/publish-events@0.1.0\x05\x1e\x01B\x11\x02\x03\
+\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\
+\x02\x02\x03\x02\x01\x09\x04\0\x0bclose-frame\x03\0\x04\x01r\x02\x05partys\x04ro\
+oms\x04\0\x0bdestination\x03\0\x06\x01q\x04\x05enter\x01\x07\0\x07respond\x01\x03\
+\0\x06refuse\x01\x05\0\x07unknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\x01k\x03\
+\x01j\x01\x0a\x01s\x01@\x01\x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\
+\x09\x01s\x01@\x01\x07request\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\x18room\
+:runtime/fetch@0.1.0\x05\x1f\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\
+\0\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\x02\x02\x03\x02\x01\x0e\x04\0\x08r\
+esponse\x03\0\x04\x02\x03\x02\x01\x08\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\
+\x09\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\
+\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\
+\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x03\0\x0a\x04\0\x0aon-c\
+onnect\x01\x0f\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\0\x0aon-message\x01\
+\x10\x01@\x03\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-clos\
+e\x01\x11\x01@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01\
+j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08\
+on-alarm\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05\x20\x01B\x0e\x02\x03\x02\
+\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\
+\x02\x03\x02\x01\x09\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\
+\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05\
+partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\
+\x05lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11on-before-reques\
+t\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05!\x04\0\x19room:runtime/module@0.1\
+.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
+\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }
@@ -10600,9 +10815,9 @@ pub use __export_module_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3692] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xcf\x1b\x01A\x02\x01\
-A\x20\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3790] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb1\x1c\x01A\x02\x01\
+A\"\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
@@ -10688,9 +10903,11 @@ m\x03\x06follow\x06manual\x05error\x04\0\x09redirects\x03\0\x04\x01r\x02\x03keys
 irects\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messag\
 es\x04\0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07op\
 tions\x0b\0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\
-\x12\x04\09room:runtime/module-with-all-of-its-exports-removed@0.1.0\x04\0\x0b,\x01\
-\0&module-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocess\
-ed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+\x12\x01B\x05\x01m\x02\x09websocket\x03sse\x04\0\x09transport\x03\0\0\x01k\x01\x01\
+@\x01\x02ids\0\x02\x04\0\x0ctransport-of\x01\x03\x03\0\x1droom:runtime/transport\
+s@0.1.0\x05\x13\x04\09room:runtime/module-with-all-of-its-exports-removed@0.1.0\x04\
+\0\x0b,\x01\0&module-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\
+\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -84,6 +84,7 @@ async fn start(
         ttl: None,
         cors: None,
         request_bodies: BodyDelivery::Whole,
+        sse: Default::default(),
     };
     let webhooks = Some(WebhookSettings {
         url: format!("http://{origin}/webhooks"),

@@ -38,6 +38,7 @@ async fn party_names_match_in_every_spelling() {
         ttl: None,
         cors: None,
         request_bodies: BodyDelivery::Whole,
+        sse: Default::default(),
     };
     node.deploy_project(vec![party("main"), party("ChatRoom")]).await.unwrap();
     for spelling in ["chat-room", "ChatRoom", "chat_room", "CHAT_ROOM", "chatRoom"] {

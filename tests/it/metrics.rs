@@ -259,6 +259,7 @@ async fn node_on(dir: &Path, audience: Audience) -> Runtime {
         ttl: None,
         cors: None,
         request_bodies: BodyDelivery::Whole,
+        sse: Default::default(),
     };
     node.deploy(Project { parties: vec![party], ..Project::default() }).await.unwrap();
     node

@@ -69,6 +69,7 @@ async fn a_removed_party_closes_its_sockets() {
         ttl: None,
         cors: None,
         request_bodies: BodyDelivery::Whole,
+        sse: Default::default(),
     };
     node.deploy_project(vec![party]).await.unwrap();
     assert_eq!(client.closed().await.0, 1012);

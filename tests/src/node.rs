@@ -5,8 +5,9 @@
 use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
     AssetSettings, Audience, AutoResponse, BodyDelivery, Config, CorsSetting, CronSetting,
-    DeployError, Deployed, FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies, Runtime,
-    StartError, StorageConfig, Tls, Ttl, WebhookSettings, WhenQuiet,
+    DeployError, Deployed, FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies, PublishKeySetting,
+    PublishSettings, Runtime,
+    SseAccess, StartError, StorageConfig, Tls, Ttl, WebhookSettings, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -25,10 +26,12 @@ pub struct Setup {
     asset_settings: AssetSettings,
     cors: Option<CorsSetting>,
     request_bodies: BodyDelivery,
+    sse: SseAccess,
     prefix: Option<String>,
     fetch: FetchSettings,
     crons: Vec<CronSetting>,
     webhooks: Option<WebhookSettings>,
+    publish: Option<PublishSettings>,
     origins: Vec<String>,
     tls: Option<Tls>,
     proxies: Proxies,
@@ -62,10 +65,12 @@ impl Setup {
             asset_settings: AssetSettings::default(),
             cors: None,
             request_bodies: BodyDelivery::Whole,
+            sse: SseAccess::Off,
             prefix: None,
             fetch: FetchSettings::default(),
             crons: Vec::new(),
             webhooks: None,
+            publish: None,
             origins: Vec::new(),
             tls: None,
             proxies: Proxies::default(),
@@ -160,10 +165,24 @@ impl Setup {
         self
     }
 
+    /// With clients that connect by server-sent events.
+    #[must_use]
+    pub fn sse(mut self) -> Self {
+        self.sse = SseAccess::On;
+        self
+    }
+
     /// With these crons, and no others.
     #[must_use]
     pub fn crons(mut self, crons: &[CronSetting]) -> Self {
         self.crons = crons.to_vec();
+        self
+    }
+
+    /// With these keys of publishers.
+    #[must_use]
+    pub fn publish(mut self, keys: Vec<PublishKeySetting>) -> Self {
+        self.publish = Some(PublishSettings { keys });
         self
     }
 
@@ -331,6 +350,7 @@ impl TestNode {
             ttl: self.setup.ttl,
             cors: self.setup.cors.clone(),
             request_bodies: self.setup.request_bodies,
+            sse: self.setup.sse,
         }
     }
 
@@ -339,7 +359,7 @@ impl TestNode {
     /// # Errors
     /// As [`Runtime::deploy`].
     pub async fn deploy_project(&self, parties: Vec<PartyConfig>) -> Result<Deployed, DeployError> {
-        let Setup { assets, asset_settings, origins, prefix, fetch, crons, webhooks, .. } =
+        let Setup { assets, asset_settings, origins, prefix, fetch, crons, webhooks, publish, .. } =
             &self.setup;
         let project = Project {
             parties,
@@ -350,6 +370,7 @@ impl TestNode {
             fetch: fetch.clone(),
             crons: crons.clone(),
             webhooks: webhooks.clone(),
+            publish: publish.clone(),
         };
         within("a deployment", self.runtime.deploy(project)).await
     }

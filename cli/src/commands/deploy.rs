@@ -95,6 +95,7 @@ fn release(
         asset_settings: manifest.asset_settings.clone(),
         crons: manifest.crons.clone(),
         webhooks: manifest.webhooks.clone(),
+        publish: manifest.publish.clone(),
         prefix: manifest.prefix.as_ref().map(|own| own.get_ref().clone()),
         ..Release::default()
     };
@@ -112,6 +113,7 @@ fn release(
             ttl: party.ttl,
             cors: party.cors.as_ref().map(|own| own.get_ref().clone()),
             request_bodies: party.request_bodies,
+            sse: party.sse,
         });
     }
     let defaults = Limits::default();

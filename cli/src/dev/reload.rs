@@ -7,7 +7,7 @@ use super::node::Node;
 use crate::building::Component;
 use crate::project::Project;
 use room_runtime::{
-    AssetSettings, CronSetting, Deployed, FetchSettings, Notice, PartyConfig, WebhookSettings,
+    AssetSettings, CronSetting, Deployed, FetchSettings, Notice, PartyConfig, PublishSettings, WebhookSettings,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,6 +24,7 @@ pub(super) struct Deployment {
     fetch: FetchSettings,
     crons: Vec<CronSetting>,
     webhooks: Option<WebhookSettings>,
+    publish: Option<PublishSettings>,
 }
 
 /// The result of a deployment.
@@ -65,6 +66,7 @@ impl Deployment {
                 ttl: party.ttl,
                 cors: party.cors.as_ref().map(|own| own.get_ref().clone()),
                 request_bodies: party.request_bodies,
+                sse: party.sse,
             })
         });
         let origins = project.manifest.origins.clone();
@@ -73,7 +75,8 @@ impl Deployment {
         let (assets, fetch) = (project.assets(), project.manifest.fetch.clone());
         let (parties, crons) = (parties.collect(), project.manifest.crons.clone());
         let webhooks = project.manifest.webhooks.clone();
-        Self { parties, assets, asset_settings, origins, prefix, fetch, crons, webhooks }
+        let publish = project.manifest.publish.clone();
+        Self { parties, assets, asset_settings, origins, prefix, fetch, crons, webhooks, publish }
     }
 
     fn same_as(&self, other: &Self) -> bool {
@@ -87,9 +90,10 @@ impl Deployment {
                 ttl,
                 cors,
                 request_bodies,
+                sse,
                 module: _,
             } = party.clone();
-            (name, was, vars, when_quiet, auto_response, ttl, cors, request_bodies)
+            (name, was, vars, when_quiet, auto_response, ttl, cors, request_bodies, sse)
         };
         self.assets == other.assets
             && self.asset_settings == other.asset_settings
@@ -98,6 +102,7 @@ impl Deployment {
             && self.fetch == other.fetch
             && self.crons == other.crons
             && self.webhooks == other.webhooks
+            && self.publish == other.publish
             && self.parties.len() == other.parties.len()
             && self
                 .parties
@@ -133,6 +138,7 @@ impl Reloader {
             fetch: deployment.fetch.clone(),
             crons: deployment.crons.clone(),
             webhooks: deployment.webhooks.clone(),
+            publish: deployment.publish.clone(),
         };
         let deployed = self.node.runtime().deploy(project).await?;
         Ok(match self.last.replace(deployment) {

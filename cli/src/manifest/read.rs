@@ -7,6 +7,7 @@ mod assets;
 mod cors;
 mod crons;
 mod fetch;
+mod publish;
 mod webhooks;
 
 use super::{Manifest, Party, PartyScript, name_problem};
@@ -26,7 +27,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys of the file and of its sections.
 pub(super) const TOP: &[&str] =
-    &["name", "parties", "assets", "serve", "fetch", "crons", "webhooks", "vars", "limits"];
+    &["name", "parties", "assets", "serve", "fetch", "crons", "webhooks", "publish", "vars", "limits"];
 pub(super) const PARTY: &[&str] = &[
     "path",
     "script",
@@ -37,6 +38,7 @@ pub(super) const PARTY: &[&str] = &[
     "ttl",
     "cors",
     "request_bodies",
+    "sse",
 ];
 /// The keys of a party that name its code.
 #[derive(Default)]
@@ -51,6 +53,7 @@ pub(super) const ASSETS: &[&str] = &["dir", "build", "single_page", "cache"];
 pub(super) const CRON: &[&str] = &["schedule", "zone", "party", "room", "rooms"];
 pub(super) const SERVE: &[&str] = &["hosts", "origins", "prefix"];
 pub(super) const FETCH: &[&str] = &["hosts"];
+pub(super) const PUBLISH: &[&str] = &["keys"];
 pub(super) const WEBHOOKS: &[&str] = &["url", "events", "parties", "secret"];
 
 /// The names of keys in other tools, and their names here.
@@ -69,6 +72,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("was", "it belongs to a party: `[parties.main]`"),
     ("cors", "it belongs to a party: `[parties.main]`"),
     ("request_bodies", "it belongs to a party: `[parties.main]`"),
+    ("sse", "it belongs to a party: `[parties.main]`"),
     ("dir", "it belongs to `[assets]`"),
     ("build", "the scripts of pages belong to `[assets]`; those of rooms need no command"),
     ("single_page", "it belongs to `[assets]`"),
@@ -78,7 +82,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("schedule", "it belongs to a cron: `[crons.NAME]`"),
     ("url", "it belongs to `[webhooks]`"),
     ("events", "it belongs to `[webhooks]`"),
-    ("secret", "it belongs to `[webhooks]`"),
+    ("secret", "it belongs to `[webhooks]`, or to a key of `[publish]`"),
 ];
 
 /// The content of `[serve]`, as far as it can be read.
@@ -129,7 +133,7 @@ impl ManifestReader<'_> {
         let mut serve = Serve::default();
         let mut fetched = Vec::new();
         let mut crons = Vec::new();
-        let mut webhooks = None;
+        let (mut webhooks, mut publish) = (None, None);
         let mut vars = BTreeMap::new();
         let mut limits = Limits::default();
         for (key, value) in table {
@@ -141,6 +145,7 @@ impl ManifestReader<'_> {
                 "fetch" => fetched = self.fetch(value),
                 "crons" => crons = self.crons(value),
                 "webhooks" => webhooks = self.webhooks(value),
+                "publish" => publish = self.publish(value),
                 "vars" => vars = self.vars(value),
                 "limits" => limits = self.limits(value),
                 _ => self.unknown(key, "room.toml", TOP),
@@ -156,6 +161,7 @@ impl ManifestReader<'_> {
         }
         let crons = self.checked_crons(crons, &parties, &limits);
         let webhooks = self.checked_webhooks(webhooks, &parties);
+        let publish = self.checked_publish(publish, &parties);
         let Some(name) = name else {
             self.complain(Code::NoName, "the project has no name", 0..0, "here")
                 .help_last("put `name = \"my-project\"` at the top of the file");
@@ -175,6 +181,7 @@ impl ManifestReader<'_> {
             fetch,
             crons,
             webhooks,
+            publish,
             vars,
             limits,
         })
@@ -258,6 +265,10 @@ impl ManifestReader<'_> {
                         let place = format!("{place}.request_bodies");
                         self.wrong_type(&place, "\"whole\" or \"pieces\"", value);
                     }
+                },
+                "sse" => match value.get_ref().as_bool() {
+                    Some(on) => party.sse = on.into(),
+                    None => self.wrong_type(&format!("{place}.sse"), "true or false", value),
                 },
                 _ => self.unknown(key, &format!("[{place}]"), PARTY),
             }

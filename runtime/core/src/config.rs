@@ -12,6 +12,7 @@ mod module;
 mod origin;
 mod prefix;
 mod proxies;
+mod publish;
 mod renames;
 mod space;
 mod webhooks;
@@ -25,6 +26,9 @@ pub use origin::Origins;
 pub use origin::{Origin, OriginError};
 pub use prefix::{PrefixError, RoomsPrefix};
 pub use proxies::{Network, NetworkError, Preamble, Proxies};
+pub use publish::{
+    PublishError, PublishKey, PublishKeySetting, PublishKeys, PublishSettings, ScopedPublishKey,
+};
 pub use renames::{OldNameError, PartyRename};
 pub use space::{PeerNode, Space, SpaceError, node_name};
 pub use webhooks::{WebhookError, WebhookPlan, WebhookSettings};
@@ -102,6 +106,8 @@ pub struct Project {
     pub crons: Vec<CronSetting>,
     /// The receiver of its webhooks.
     pub webhooks: Option<WebhookSettings>,
+    /// The servers that may publish to its rooms.
+    pub publish: Option<PublishSettings>,
 }
 
 /// One party of a project.
@@ -125,6 +131,38 @@ pub struct PartyConfig {
     pub cors: Option<CorsSetting>,
     /// How bodies of plain requests reach its rooms.
     pub request_bodies: BodyDelivery,
+    /// Whether clients may connect by server-sent events.
+    pub sse: SseAccess,
+}
+
+/// Whether clients may connect to a party's rooms by server-sent events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "bool", into = "bool")]
+pub enum SseAccess {
+    /// They may not: the room's `on_request` answers requests for event streams.
+    #[default]
+    Off,
+    /// They may: such a request opens a connection.
+    On,
+}
+
+impl SseAccess {
+    /// Returns true for [`SseAccess::Off`].
+    pub fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
+}
+
+impl From<bool> for SseAccess {
+    fn from(on: bool) -> Self {
+        if on { Self::On } else { Self::Off }
+    }
+}
+
+impl From<SseAccess> for bool {
+    fn from(access: SseAccess) -> Self {
+        access == SseAccess::On
+    }
 }
 
 /// A client's text message and its answer. The server answers it, and the room never receives it.

@@ -30,6 +30,20 @@ pub struct Connection {
     pub state: Bytes,
     /// Whether it takes part in the room.
     pub link: Link,
+    /// What carries its messages.
+    #[serde(default)]
+    pub transport: Transport,
+}
+
+/// What carries the messages of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// A WebSocket, both ways.
+    #[default]
+    WebSocket,
+    /// Server-sent events to the client, and a POST for each message of the client.
+    Sse,
 }
 
 /// The state of a connection's link, which only moves forward.
@@ -134,6 +148,7 @@ pub fn connection(id: &str, serial: u64, tags: &[&str]) -> Connection {
         tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
         state: Bytes::new(),
         link: Link::Open,
+        transport: Transport::default(),
     }
 }
 

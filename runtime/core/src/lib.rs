@@ -42,7 +42,8 @@ pub use config::{
     AssetCache, AssetError, AssetSettings, Audience, AutoResponse, Config, ConfigError,
     CorsSetting, CronError, CronSetting, FetchHost, FetchHostError, FetchSettings, ModuleSource,
     Network, NetworkError, Origin, OriginError, PartyConfig, PeerNode, Preamble, PrefixError,
-    Project, Proxies, RoomsPrefix, Space, SpaceError, StorageConfig, Tls, WebhookError,
+    Project, Proxies, PublishError, PublishKeySetting, PublishSettings, RoomsPrefix,
+    ScopedPublishKey, Space, SpaceError, SseAccess, StorageConfig, Tls, WebhookError,
     WebhookSettings, WhenQuiet, node_name,
 };
 pub use event::BodyDelivery;

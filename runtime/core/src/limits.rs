@@ -144,6 +144,10 @@ limits! {
     streams_max: "streams" = 1_000, "Responses of one room that are open after their on_request: streams, and answers of later turns", "a further one is refused";
     stream_idle_ms_max: "ms" = 3_600_000, "Time without a write to a stream of a room", "the stream is cut, and on_stream_close; an EventSource connects again";
     stream_keep_alive_ms: "ms" = 15_000, "Time without a write to a stream of server-sent events (`text/event-stream`)", "the server sends a comment, which no page sees";
+    sse_retry_ms: "ms" = 2_000, "Time after which an EventSource connects again, up to as much more by chance", "it connects again";
+    publish_batch_max: "messages" = 256, "Messages in one batch of `/_room/publish`", "413";
+    publish_batch_bytes_max: "bytes" = 4 * MIB, "Size of the body of such a batch", "413";
+    publish_once_ms: "ms" = 600_000, "Time for which a room knows the idempotency key of a publication", "a repetition is carried out again";
     connect_ms_max: "ms" = 10_000, "Time from an upgrade's delivery to its answer", "503";
     rooms_active_max: "rooms" = 10_000, "Rooms with a live instance, per project and per process, at most what the kernel's mappings allow", "the least recently used idle room is evicted; if no room is idle, the new room answers 503";
     rooms_memory_bytes_max: "bytes" = 16 * GIB, "Linear memories of live rooms together, per project and per process; pages that a guest never touched count, too", "as with `rooms_active_max`";

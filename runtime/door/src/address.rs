@@ -106,7 +106,7 @@ pub fn connection_of_query(
 }
 
 /// Returns the first value of a name in a query, decoded as forms are.
-fn query_value(query: &str, name: &str) -> Option<String> {
+pub(super) fn query_value(query: &str, name: &str) -> Option<String> {
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (key == name)

@@ -131,6 +131,7 @@ impl Listener {
             // Without this option, small frames wait for the acknowledgement of earlier ones. A socket that refuses the
             // option is served all the same.
             drop(tcp.set_nodelay(true));
+            notice_vanished_clients(&tcp, &self.limits);
             connections.spawn(hall.clone().receive(tcp, from, Arc::new(place)));
         }
         drop(self.tcp);
@@ -328,6 +329,16 @@ pub(super) struct ConnectionSlot {
     permit: Arc<OwnedSemaphorePermit>,
     /// `None` if each request takes its own.
     address: Option<Arc<AddressSlot>>,
+}
+
+/// Ends the connection of a client that acknowledges nothing for `write_ms_max`. Bytes that the kernel took look written,
+/// so a stream to a client without power would go on as long as the kernel has space for it. A system without the option
+/// notices such a client later.
+fn notice_vanished_clients(tcp: &TcpStream, limits: &Limits) {
+    #[cfg(target_os = "linux")]
+    drop(socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(ms(limits.write_ms_max))));
+    #[cfg(not(target_os = "linux"))]
+    let _ = (tcp, limits);
 }
 
 /// Returns a server for HTTP/1.1 only. hyper-util's builder for both versions waits without a time limit for the first

@@ -6,7 +6,7 @@
 use http::StatusCode;
 use room_core::config::Audience;
 use room_core::event::{BodyFault, CloseFrame};
-use room_core::id::{NameError, NodeId};
+use room_core::id::{NameError, NodeId, PartyName, RoomId};
 use room_core::metrics::Refusal;
 use room_rooms::room::RoomError;
 use room_rooms::rooms::Unreachable;
@@ -56,6 +56,27 @@ pub enum DoorError {
     /// The client's address has as many connections open as the limit allows.
     #[error("this address has {0} connections open, as many as it may have: close one first")]
     AddressFull(u64),
+    /// A message that is said to be text is not.
+    #[error("the message is not valid UTF-8, and its content-type says that it is text")]
+    NotText,
+    /// The request has no key of the project's publishers.
+    #[error("this is no key of [publish]: send one as `Authorization: Bearer …`")]
+    PublishKey,
+    /// The publisher's key is not for this room.
+    #[error("this key may not publish to {0}")]
+    PublishScope(RoomId),
+    /// A publication is invalid.
+    #[error("this cannot be published: {0}")]
+    Publication(String),
+    /// The batch has more messages than the limit allows.
+    #[error("the batch has more than {0} messages (publish_batch_max)")]
+    BatchTooLarge(u64),
+    /// The party's module takes no publications.
+    #[error("the module of party {0} has no on_publish: build it with a newer room-sdk")]
+    NoPublish(PartyName),
+    /// The path takes POST alone.
+    #[error("this path takes POST alone")]
+    OnlyPost,
     /// The project does not list the origin of the page that opens the WebSocket.
     #[error("the project's origins do not list {0}")]
     Origin(String),
@@ -116,7 +137,12 @@ impl DoorError {
             Self::Name(_) | Self::Head(_) | Self::Handshake(_) => (400, 4400),
             Self::WebSocketVersion => (426, 4426),
             Self::AddressFull(_) => (429, 1013),
-            Self::Origin(_) => (403, 4403),
+            Self::Origin(_) | Self::PublishScope(_) => (403, 4403),
+            Self::NotText | Self::Publication(_) => (400, 4400),
+            Self::PublishKey => (401, 4401),
+            Self::BatchTooLarge(_) => (413, 1009),
+            Self::NoPublish(_) => (501, 1011),
+            Self::OnlyPost => (405, 4405),
             Self::NotFound | Self::UnknownHost | Self::Room(Unreachable::UnknownParty(_)) => {
                 (404, 4404)
             }
@@ -133,6 +159,8 @@ impl DoorError {
                     (503, 1013)
                 }
                 RoomError::Draining => (503, 1012),
+                RoomError::NotYours => (403, 4403),
+                RoomError::Over => (410, 4410),
                 RoomError::TimedOut => (504, 1013),
                 RoomError::Body(BodyFault::TooLarge) => (413, 1009),
                 RoomError::Body(_) => (408, 4408),
@@ -150,6 +178,14 @@ impl DoorError {
             Self::WebSocketVersion | Self::BodyMissing | Self::BodyTooLarge(_) => {
                 Refusal::Malformed
             }
+            // No handshake is a message or a publication.
+            Self::NotText
+            | Self::PublishKey
+            | Self::PublishScope(_)
+            | Self::Publication(_)
+            | Self::BatchTooLarge(_)
+            | Self::NoPublish(_)
+            | Self::OnlyPost => Refusal::Malformed,
             Self::NotFound | Self::UnknownHost | Self::Room(Unreachable::UnknownParty(_)) => {
                 Refusal::NotFound
             }
@@ -172,7 +208,7 @@ impl DoorError {
                 RoomError::Gone => Refusal::Gone,
                 RoomError::Draining => Refusal::Draining,
                 // No handshake has a body.
-                RoomError::Body(_) => Refusal::Malformed,
+                RoomError::Body(_) | RoomError::NotYours | RoomError::Over => Refusal::Malformed,
             },
         }
     }
@@ -261,6 +297,13 @@ mod tests {
             DoorError::WebSocketVersion,
             DoorError::BuffersFull,
             DoorError::AddressFull(10),
+            DoorError::NotText,
+            DoorError::PublishKey,
+            DoorError::PublishScope(RoomId::new(PartyName::parse("x").unwrap(), "y", 9).unwrap()),
+            DoorError::Publication("it has no text".to_owned()),
+            DoorError::BatchTooLarge(10),
+            DoorError::NoPublish(PartyName::parse("x").unwrap()),
+            DoorError::OnlyPost,
             DoorError::Elsewhere(NodeId::new("b")),
             DoorError::Looped { home: NodeId::new("b"), own: NodeId::new("a") },
             DoorError::NodeDown(NodeId::new("b")),
@@ -273,6 +316,8 @@ mod tests {
             room(RoomError::Gone),
             room(RoomError::Draining),
             room(RoomError::TimedOut),
+            room(RoomError::NotYours),
+            room(RoomError::Over),
             room(RoomError::Body(BodyFault::TooLarge)),
             room(RoomError::Body(BodyFault::Stalled)),
             room(RoomError::Broken),

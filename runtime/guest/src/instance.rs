@@ -312,6 +312,10 @@ impl Instance {
                 let params = (name.clone(), *at_ms);
                 Box::pin(call_optional(self.exports.optional.on_cron, store, params)).await
             }
+            Event::Publish { message, .. } => {
+                let params = (types::MessageResult::from(message),);
+                Box::pin(call_optional(self.exports.optional.on_publish, store, params)).await
+            }
             Event::Tick => Box::pin(call_optional(self.exports.optional.on_tick, store, ())).await,
             Event::Expire => {
                 Box::pin(call_optional(self.exports.optional.on_expire, store, ())).await

@@ -32,7 +32,7 @@ use hashbrown::{HashMap, HashSet};
 use outside::NodeOutside;
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
-use room_core::config::{AutoResponse, Cors, FetchHosts, Origins, WhenQuiet};
+use room_core::config::{AutoResponse, Cors, FetchHosts, Origins, SseAccess, WhenQuiet};
 use room_core::event::{BodyDelivery, CloseFrame};
 use room_core::id::{PartyName, RoomId};
 use room_core::lock::lock;
@@ -166,6 +166,8 @@ pub struct Party {
     pub fetch_hosts: FetchHosts,
     /// How bodies of plain requests reach its rooms.
     pub request_bodies: BodyDelivery,
+    /// Whether clients may connect by server-sent events.
+    pub sse: SseAccess,
     /// The events of its rooms that the project's receiver gets webhooks of.
     pub webhooks: WebhookEvents,
 }

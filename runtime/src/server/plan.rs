@@ -63,6 +63,9 @@ fn difference(from: Option<&Release>, to: &Release) -> Vec<String> {
     if from.webhooks != to.webhooks {
         lines.push("~ [webhooks]".to_owned());
     }
+    if from.publish != to.publish {
+        lines.push("~ [publish]".to_owned());
+    }
     compare("variable", &from.vars, &to.vars, &mut lines);
     let limits = |release: &Release| -> BTreeMap<String, String> {
         release.limits.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
@@ -118,6 +121,7 @@ mod tests {
             ttl: None,
             cors: None,
             request_bodies: Default::default(),
+            sse: Default::default(),
         };
         let asset = |path: &str| ReleaseAsset { path: path.to_owned(), blob: BlobId::of(b"") };
         let from = Release {

@@ -6,7 +6,7 @@
 use hashbrown::HashSet;
 use room_core::config::{
     AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron, CronSetting, FetchHosts,
-    FetchSettings, Origins, PartyRename, RoomsPrefix, WebhookSettings,
+    FetchSettings, Origins, PartyRename, PublishSettings, RoomsPrefix, SseAccess, WebhookSettings,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{ModuleHash, PartyName};
@@ -58,6 +58,9 @@ pub struct Release {
     /// The receiver of its webhooks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhooks: Option<WebhookSettings>,
+    /// The servers that may publish to its rooms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<PublishSettings>,
 }
 
 /// One party of a release.
@@ -86,6 +89,9 @@ pub struct ReleaseParty {
     /// How bodies of requests reach its rooms: `whole` or in `pieces`.
     #[serde(default, skip_serializing_if = "is_whole")]
     pub request_bodies: BodyDelivery,
+    /// Whether clients may connect by server-sent events.
+    #[serde(default, skip_serializing_if = "SseAccess::is_off")]
+    pub sse: SseAccess,
 }
 
 /// Returns true for the delivery of a party that names none.
@@ -200,6 +206,8 @@ impl Release {
                 let receiver = self.webhooks.as_ref().map(|settings| settings.check(&names));
                 let wrong = receiver.and_then(Result::err);
                 problems.extend(wrong.map(|error| error.to_string()));
+                let publish = self.publish.as_ref().and_then(|keys| keys.check(&names).err());
+                problems.extend(publish.map(|error| error.to_string()));
             }
             Err(problem) => problems.push(problem),
         }
@@ -308,6 +316,7 @@ mod tests {
             ttl: None,
             cors: None,
             request_bodies: BodyDelivery::Whole,
+            sse: Default::default(),
         };
         Release { parties: vec![main], ..Release::default() }
     }

@@ -376,6 +376,7 @@ impl Site {
                     ttl: party.ttl,
                     cors: party.cors.clone(),
                     request_bodies: party.request_bodies,
+                    sse: party.sse,
                 });
             }
             Ok::<_, FileError>((assets, parties))
@@ -390,6 +391,7 @@ impl Site {
             fetch: release.fetch.clone(),
             crons: release.crons.clone(),
             webhooks: release.webhooks.clone(),
+            publish: release.publish.clone(),
         };
         Ok(self.node.deploy(project).await?)
     }

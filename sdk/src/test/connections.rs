@@ -8,7 +8,7 @@ use super::mock::set_tags;
 use super::replacements::{Newcomer, Replacements};
 use super::runner::{FAILED, Runner};
 use super::world::{Ended, Inbox, Link, LogLine, Phase};
-use crate::connection::{Close, Connection};
+use crate::connection::{Close, Connection, Transport};
 use crate::host::ConnectionData;
 use crate::http::{Request, Verdict};
 use crate::log::Level;
@@ -21,10 +21,10 @@ const CONTENDED: &str =
 
 impl<R: Room> Runner<R> {
     /// Opens a connection, or does not; returns the number of the client either way.
-    pub(super) fn connect(&mut self, id: &str, request: Request) -> usize {
+    pub(super) fn connect(&mut self, id: &str, request: Request, transport: Transport) -> usize {
         let client = self.world.clients.len();
         self.world.clients.push(Inbox::default());
-        if let Err((code, reason)) = self.try_connect(client, id, request) {
+        if let Err((code, reason)) = self.try_connect(client, id, request, transport) {
             let close = Close { code, reason, clean: true };
             self.world.clients[client].closed = Some(close);
         }
@@ -37,6 +37,7 @@ impl<R: Room> Runner<R> {
         client: usize,
         id: &str,
         mut request: Request,
+        transport: Transport,
     ) -> Result<(), (u16, String)> {
         let failed = |_| (1011, FAILED.to_owned());
         let (verdict, added) = self.decide(R::on_before_connect, &request).map_err(failed)?;
@@ -59,6 +60,10 @@ impl<R: Room> Runner<R> {
         let Some(replacements) = self.replace(id) else {
             return Err((1013, CONTENDED.to_owned()));
         };
+        match transport {
+            Transport::WebSocket => drop(self.world.transports.remove(id)),
+            other => drop(self.world.transports.insert(id.to_owned(), other)),
+        }
         self.open((client, replacements), id, &request).map_err(failed)?;
         self.world.clients[client].headers = added;
         Ok(())
@@ -131,6 +136,13 @@ impl<R: Room> Runner<R> {
             let conn = Connection::from_id(link.data.id.clone());
             let _ = self.call(|room, ctx| room.on_message(ctx, &conn, message));
         }
+        self.settle();
+    }
+
+    /// Hands on a message that another server publishes.
+    pub(super) fn publish(&mut self, message: Message) {
+        // A failure is among the errors.
+        let _ = self.call(|room, ctx| room.on_publish(ctx, message));
         self.settle();
     }
 

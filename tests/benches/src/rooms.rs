@@ -95,6 +95,7 @@ fn project(module: &Path, when_quiet: WhenQuiet) -> Result<Project> {
         ttl: None,
         cors: None,
         request_bodies: BodyDelivery::Whole,
+        sse: Default::default(),
         when_quiet,
     };
     Ok(Project { parties: vec![party], ..Project::default() })

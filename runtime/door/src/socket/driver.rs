@@ -34,16 +34,29 @@ use tokio_util::sync::CancellationToken;
 /// The capacity in outputs and frames that a socket keeps while nothing is written.
 const KEPT: usize = 4;
 
-/// A socket's connection to a room.
-pub(super) struct RoomMembership {
-    pub(super) key: ConnectionKey,
-    pub(super) joined: JoinedConnection,
+/// A client's connection to a room.
+pub(crate) struct RoomMembership {
+    pub(crate) key: ConnectionKey,
+    pub(crate) joined: JoinedConnection,
     /// The outboxes that this socket writes.
-    pub(super) outboxes: Outboxes,
+    pub(crate) outboxes: Outboxes,
 }
 
+/// The way of frames to a client.
+pub(crate) trait FrameSink: Send {
+    /// Writes the frames, up to the first close frame. An error means that the client is gone.
+    fn send<'a>(
+        &'a mut self,
+        frames: &'a mut Vec<OutgoingFrame>,
+    ) -> impl Future<Output = Result<FrameMarks, SinkClosed>> + Send + 'a;
+}
+
+/// The client takes no further frames.
+#[derive(Debug)]
+pub(crate) struct SinkClosed;
+
 /// The state that the sides of a socket share.
-struct Driver<C> {
+pub(crate) struct Driver<C> {
     carrier: Mutex<Driven<C>>,
     membership: RoomMembership,
     /// Signalled when the carrier may want its next tick at another time.
@@ -72,8 +85,7 @@ pub(super) async fn run(
     let alive = socket.get_ref().alive();
     let (mut sink, mut stream) = socket.split();
     let close_max = ms(limits.close_ms_max);
-    let carrier = Mutex::new(Driven { carrier, ping: false, close: None });
-    let driver = Driver { carrier, membership, retimed: Notify::new(), limits, alive };
+    let driver = Driver::new(carrier, membership, limits, alive);
     let farewell = {
         let mut sides = FuturesUnordered::<BoxFuture<'_, Farewell>>::new();
         sides.push(Box::pin(driver.read(&mut stream, metrics)));
@@ -96,6 +108,17 @@ pub(super) async fn run(
 }
 
 impl<C: Carrier> Driver<C> {
+    /// Drives a connection. `alive` is set whenever bytes of the client arrive.
+    pub(crate) fn new(
+        carrier: C,
+        membership: RoomMembership,
+        limits: Arc<Limits>,
+        alive: Arc<AtomicBool>,
+    ) -> Self {
+        let carrier = Mutex::new(Driven { carrier, ping: false, close: None });
+        Self { carrier, membership, retimed: Notify::new(), limits, alive }
+    }
+
     /// Reads until the socket ends.
     async fn read(&self, stream: &mut SplitStream<Socket>, metrics: &DoorMetrics) -> Farewell {
         let mut answers = Answers::new(self.membership.joined.answers.clone());
@@ -137,7 +160,7 @@ impl<C: Carrier> Driver<C> {
     }
 
     /// Reports the end of reading to the carrier. The socket may stay open until more is written.
-    async fn end(&self, end: WireEnd) -> Farewell {
+    pub(crate) async fn end(&self, end: WireEnd) -> Farewell {
         match self.act(|carrier, acts| carrier.ended(end, Instant::now(), acts)) {
             Some(farewell) => farewell,
             None => std::future::pending().await,
@@ -145,7 +168,7 @@ impl<C: Carrier> Driver<C> {
     }
 
     /// Writes until the last frame is out, or the socket ends.
-    async fn write(&self, sink: &mut SplitSink<Socket, Wire>) -> Farewell {
+    pub(crate) async fn write(&self, sink: &mut impl FrameSink) -> Farewell {
         let outboxes = &self.membership.outboxes;
         let max = size(self.limits.socket_batch_frames_max);
         let (mut said, mut frames) = (Vec::new(), Vec::new());
@@ -154,7 +177,7 @@ impl<C: Carrier> Driver<C> {
             self.encode(key, &mut said, &mut frames);
             let written = tokio::select! {
                 biased;
-                written = send_batch(sink, &mut frames) => written,
+                written = sink.send(&mut frames) => written,
                 () = self.patience() => return self.end(WireEnd::Lost).await,
             };
             let Ok(FrameMarks { pinged, closed }) = written else {
@@ -206,7 +229,7 @@ impl<C: Carrier> Driver<C> {
     }
 
     /// Calls the carrier's tick when it is due, and notifies the carrier when the node stops.
-    async fn keep_time(&self, closing: &CancellationToken) -> Farewell {
+    pub(crate) async fn keep_time(&self, closing: &CancellationToken) -> Farewell {
         let mut stopping = false;
         loop {
             let due = self.driven().carrier.due();
@@ -286,9 +309,28 @@ impl<C: Carrier> Driver<C> {
 }
 
 /// Which frames of a batch the carrier is notified of.
-struct FrameMarks {
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FrameMarks {
     pinged: bool,
     closed: bool,
+}
+
+impl FrameMarks {
+    /// Notes a frame. Returns true if none may follow it.
+    pub(crate) fn note(&mut self, frame: &OutgoingFrame) -> bool {
+        self.pinged |= *frame == OutgoingFrame::Ping;
+        self.closed |= matches!(frame, OutgoingFrame::Close(_));
+        self.closed
+    }
+}
+
+impl FrameSink for SplitSink<Socket, Wire> {
+    async fn send<'a>(
+        &'a mut self,
+        frames: &'a mut Vec<OutgoingFrame>,
+    ) -> Result<FrameMarks, SinkClosed> {
+        send_batch(self, frames).await.map_err(|_| SinkClosed)
+    }
 }
 
 /// Writes a batch with one flush. A flush for each frame costs ten times as much.
@@ -296,12 +338,11 @@ async fn send_batch(
     sink: &mut SplitSink<Socket, Wire>,
     frames: &mut Vec<OutgoingFrame>,
 ) -> Result<FrameMarks, Error> {
-    let mut marks = FrameMarks { pinged: false, closed: false };
+    let mut marks = FrameMarks::default();
     for frame in frames.drain(..) {
-        marks.pinged |= frame == OutgoingFrame::Ping;
-        marks.closed |= matches!(frame, OutgoingFrame::Close(_));
+        let is_last = marks.note(&frame);
         sink.feed(frame.into()).await?;
-        if marks.closed {
+        if is_last {
             break;
         }
     }

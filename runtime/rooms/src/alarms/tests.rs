@@ -189,6 +189,7 @@ async fn run(disk: &Disk, now: Duration) -> Rooms {
         cors: Cors::Off,
         fetch_hosts: Default::default(),
         request_bodies: Default::default(),
+        sse: Default::default(),
         webhooks: Default::default(),
     };
     let rooms = rooms_on(&store, clock, &guests);

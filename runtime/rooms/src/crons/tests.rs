@@ -71,6 +71,7 @@ impl CronNode {
             cors,
             fetch_hosts: FetchHosts::default(),
             request_bodies: BodyDelivery::Whole,
+            sse: Default::default(),
             webhooks: Default::default(),
         };
         let (counts, times) = (metrics.rooms.clone(), (clock, Served::from(1)));

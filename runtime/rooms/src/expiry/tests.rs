@@ -57,6 +57,7 @@ async fn expiry(store: &Store, served_ms: u64, lifetime: Option<Lifetime>) -> Ex
         cors: Cors::Off,
         fetch_hosts: Default::default(),
         request_bodies: Default::default(),
+        sse: Default::default(),
         webhooks: Default::default(),
     };
     rooms.deploy([(main(), party)].into_iter().collect()).await.unwrap();

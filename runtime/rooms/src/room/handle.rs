@@ -18,6 +18,7 @@ use super::{
     ActorReport, AlarmGuard, ClientWindow, RoomError, RoomOrders, RoomParts, StartFallback,
 };
 use room_core::config::AutoResponse;
+use room_core::connection::Transport;
 use room_core::event::{BodyDelivery, CloseFrame, Ending, Message, Request};
 use room_core::id::{ConnectionId, ConnectionSecret, Serial};
 use room_core::jobs::{CallId, OutcallAnswer};
@@ -36,7 +37,7 @@ pub struct RoomHandle {
     mailbox: Mailbox,
     /// The party's answer to pings of clients, which the room's code never sees.
     answers: watch::Receiver<Option<Arc<AutoResponse>>>,
-    parts: Arc<RoomParts>,
+    pub(super) parts: Arc<RoomParts>,
 }
 
 /// The room has left memory and took nothing: the caller gets its request back, to look the room up again.
@@ -50,6 +51,8 @@ pub struct ConnectingClient {
     pub id: ConnectionId,
     /// The request that opens its connection.
     pub request: Request,
+    /// What carries its messages.
+    pub transport: Transport,
     /// What its further requests for this connection prove themselves with, if its transport has such requests.
     pub secret: Option<ConnectionSecret>,
 }

@@ -9,6 +9,7 @@ use super::edit::{Edit, EditReply};
 use super::outbox::OutboxSender;
 use super::outcome::OutcallOutcome;
 use super::outside::RoomCall;
+use super::posts::{ClientPost, Publication};
 use super::responses::{PieceVerdict, RoomAnswer};
 use super::{
     ActorReport, Admission, ClientWindow, ConnectingClient, RoomError, RoomOrders, StartFallback,
@@ -89,6 +90,13 @@ pub(super) enum Visit {
         request: Box<Request>,
         body: BodyDelivery,
         reply: oneshot::Sender<Result<RoomAnswer, RoomError>>,
+    },
+    /// A client without a socket sent a message.
+    Post { post: Box<ClientPost>, reply: oneshot::Sender<Result<(), RoomError>> },
+    /// Another server publishes a message.
+    Publish {
+        publication: Box<Publication>,
+        reply: oneshot::Sender<Result<OutcallAnswer, RoomError>>,
     },
     /// Another room calls.
     Call { call: Box<RoomCall>, reply: oneshot::Sender<Result<OutcallAnswer, RoomError>> },
@@ -218,6 +226,8 @@ impl MailType for Visit {
             Self::Connect(joining) => joining.visitor.request.size(),
             Self::Message { message, .. } => message.len(),
             Self::Request { request, .. } => request.size(),
+            Self::Post { post, .. } => post.message.len(),
+            Self::Publish { publication, .. } => publication.bytes(),
             Self::Call { call, .. } => match &call.payload {
                 CallPayload::Data(data) => data.len(),
                 CallPayload::Request(request) => request.size(),
@@ -231,6 +241,8 @@ impl MailType for Visit {
             Self::Connect(joining) => drop(joining.reply.send(Err(error.clone()))),
             Self::Message { .. } => {}
             Self::Request { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Post { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Publish { reply, .. } => drop(reply.send(Err(error.clone()))),
             Self::Call { reply, .. } => drop(reply.send(Err(error.clone()))),
         }
     }

@@ -22,6 +22,7 @@ mod outcome;
 mod outlet;
 mod outside;
 mod places;
+mod posts;
 mod replacements;
 mod responses;
 mod roster;
@@ -38,6 +39,7 @@ pub use mail::{AlarmGuard, CronReach};
 pub use mailbox::Mailbox;
 pub use outbox::{ConnectionKey, OutboxItem, Outboxes};
 pub use outside::{CallOutcome, FetchedChunk, Outside, RoomCall};
+pub use posts::{ClientPost, Publication, RepeatedPublication};
 pub use places::{RoomSlots, SharedRoomSlots};
 pub use responses::{
     BodySender, OpenResponse, PieceVerdict, ResponsePart, ResponseStart, RoomAnswer,
@@ -110,6 +112,12 @@ pub enum RoomError {
     /// It stopped before it answered.
     #[error("the room stopped")]
     Gone,
+    /// No connection of this id has the secret that a message came with.
+    #[error("no connection has this id and this secret")]
+    NotYours,
+    /// The connection of a message that came with its secret has ended.
+    #[error("the connection has ended")]
+    Over,
     /// The node stops.
     #[error("the server is shutting down")]
     Draining,

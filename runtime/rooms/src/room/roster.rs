@@ -3,6 +3,7 @@
 //! Invariant: a broadcast reaches the connections that were open when its turn committed, once and in order,
 //! and no connection that came later. It does not know when an output may leave.
 
+use super::RoomError;
 use super::exchanges::Exchanges;
 use super::figures::RoomFigures;
 use super::outbox::OutboxSender;
@@ -12,8 +13,9 @@ use hashbrown::HashMap;
 use room_core::connection::{Connection, Connections, Link};
 use room_core::event::{CloseFrame, Ending};
 use room_core::id::{ConnectionId, ConnectionSecret, SequenceNumber, Serial};
+use room_core::limits::fixed::DEPARTED_MAX;
 use room_core::turn::{Effects, Output, Tags, is_meant_for};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// The connected clients, and the ways to reach them.
@@ -22,6 +24,10 @@ pub(super) struct Roster {
     /// Connections off the list, to which the gate may still hold outputs of their time.
     leaving: BTreeMap<Serial, Box<Connection>>,
     outboxes: HashMap<Serial, ClientRoute>,
+    /// The connections with a secret that ended last, the oldest first.
+    departed: VecDeque<(ConnectionId, ConnectionSecret)>,
+    /// The secret of no connection.
+    nobodys: ConnectionSecret,
     figures: Arc<RoomFigures>,
     tap: Arc<RoomTap>,
 }
@@ -69,8 +75,9 @@ pub struct ConnectionSummary {
 impl Roster {
     /// Makes an empty roster.
     pub(super) fn new(figures: Arc<RoomFigures>, tap: Arc<RoomTap>) -> Self {
-        let (connections, leaving, outboxes) = Default::default();
-        Self { connections, leaving, outboxes, figures, tap }
+        let (connections, leaving, outboxes, departed) = Default::default();
+        let nobodys = ConnectionSecret::random();
+        Self { connections, leaving, outboxes, departed, nobodys, figures, tap }
     }
 
     /// Returns the clients that came after this one, in the order in which they came.
@@ -92,11 +99,26 @@ impl Roster {
         self.connections.get(serial)
     }
 
-    /// Returns true if this is the secret of the connection. False, too, if it has none or is not there.
-    #[expect(dead_code, reason = "the transports that prove themselves come with the next commits")]
-    pub(super) fn owns(&self, serial: Serial, secret: ConnectionSecret) -> bool {
-        let own = self.outboxes.get(&serial).and_then(|line| line.secret);
-        own.is_some_and(|own| own.is(secret))
+    /// Returns the open connection with this id, if this is its secret.
+    ///
+    /// # Errors
+    /// [`RoomError::NotYours`], whether there is no such connection or it has another secret or none.
+    /// [`RoomError::Over`] if the connection has ended, and not long ago.
+    pub(super) fn owner(&self, id: &str, secret: ConnectionSecret) -> Result<Serial, RoomError> {
+        let listed = self.by_id(id);
+        let own = listed.and_then(|own| self.outboxes.get(&own.serial)?.secret);
+        // One comparison in any case: the time says nothing about the connection.
+        let is_own = own.unwrap_or(self.nobodys).is(secret);
+        match listed {
+            Some(connection) if is_own => match connection.link {
+                Link::Open => Ok(connection.serial),
+                Link::Closing => Err(RoomError::Over),
+            },
+            _ if self.departed.iter().any(|(old, own)| own.is(secret) && old.as_str() == id) => {
+                Err(RoomError::Over)
+            }
+            _ => Err(RoomError::NotYours),
+        }
     }
 
     pub(super) fn by_id(&self, id: &str) -> Option<&Connection> {
@@ -129,8 +151,14 @@ impl Roster {
     /// hold outputs to it.
     pub(super) fn leave(&mut self, serial: Serial) {
         if let Some(connection) = self.edit().remove(serial)
-            && self.outboxes.contains_key(&serial)
+            && let Some(route) = self.outboxes.get(&serial)
         {
+            if let Some(secret) = route.secret {
+                if self.departed.len() >= DEPARTED_MAX {
+                    self.departed.pop_front();
+                }
+                self.departed.push_back((connection.id.clone(), secret));
+            }
             self.leaving.insert(serial, connection);
         }
         self.figures.note_connections(self.len());

@@ -2,6 +2,7 @@
 
 mod build;
 mod numbers;
+mod posts;
 mod requests;
 mod streams;
 mod timers;
@@ -11,6 +12,7 @@ use super::*;
 use crate::room::{ConnectingClient, ConnectionKey, JoinedConnection, OutboxItem, Outboxes};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use room_core::connection::Transport;
 use room_core::event::{BodyDelivery, CloseFrame, Message, Request};
 use room_core::id::ConnectionId;
 use room_core::limits::Limits;
@@ -118,7 +120,7 @@ fn post(script: &str) -> Request {
 fn visitor(id: &str) -> ConnectingClient {
     let request = Request { method: "GET".to_owned(), ..post("") };
     let id = ConnectionId::parse(id, 256).unwrap();
-    ConnectingClient { id, request, secret: None }
+    ConnectingClient { id, request, transport: Transport::WebSocket, secret: None }
 }
 
 async fn tell(client: &Client, text: &str) {

@@ -36,6 +36,8 @@ export class Connection {
   #id;
   #uri;
   #tags;
+  /** @type {string | undefined} */
+  #transport;
   /** The decoded state, valid for one generation. */
   #state;
   #known;
@@ -78,6 +80,12 @@ export class Connection {
   /** The id, and what `getConnectionTags` returned. */
   get tags() {
     return this.#tags;
+  }
+
+  /** What carries its messages: `"websocket"`, or `"sse"`. */
+  get transport() {
+    this.#transport ??= native.transport(this.#id);
+    return this.#transport ?? "websocket";
   }
 
   /** The room's name. */

@@ -28,8 +28,8 @@ const REPLACED: u16 = 4409;
 impl Actor {
     /// Lets a client in, or refuses it.
     pub(super) async fn connect(&mut self, joining: JoinRequest) -> Result<(), StoreError> {
-        let JoinRequest { visitor: ConnectingClient { id, request, secret }, outbox, reply } =
-            joining;
+        let JoinRequest { visitor, outbox, reply } = joining;
+        let ConnectingClient { id, request, transport, secret } = visitor;
         // Before the client is on the list: `on_start` must not broadcast to a client that is not in yet. And
         // before the client replaces another: a client that cannot be admitted must replace nobody.
         if let Err(error) = self.ready().await? {
@@ -49,7 +49,7 @@ impl Actor {
         let serial = Serial(self.joined);
         let uri = Arc::from(request.uri.as_str());
         let (tags, state) = (Arc::default(), Bytes::new());
-        let connection = Connection { id, serial, uri, tags, state, link: Link::Open };
+        let connection = Connection { id, serial, uri, tags, state, link: Link::Open, transport };
         let arrival = ArrivingClient { outbox, secret, since_ms, replacements };
         self.turns.outlet.roster.join(connection.clone(), arrival);
         match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {

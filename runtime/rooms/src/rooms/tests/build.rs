@@ -43,6 +43,7 @@ impl TestNode {
             cors: Cors::Off,
             fetch_hosts: FetchHosts::default(),
             request_bodies: Default::default(),
+            sse: Default::default(),
             webhooks: Default::default(),
         };
         change(&mut party);

@@ -44,6 +44,9 @@ fn connect(ctx: Ctx<'_>, room: u32, id: Text, options: Object<'_>) -> Result<u32
     for [name, value] in pairs("headers")? {
         client = client.header(&name.0, &value.0);
     }
+    if options.get::<_, Text>("transport")?.0 == "sse" {
+        client = client.transport(room_sdk::Transport::Sse);
+    }
     Ok(rooms::keep_client(act(&room, || client.connect())))
 }
 
