@@ -24,8 +24,8 @@ pub use room_core::{
     FetchSettings, LimitRow, Limits, Logs, METRICS, MetricKind, MetricRow, ModuleSource, NameError,
     Network, NetworkError, NodeId, Origin, OriginError, PartyConfig, PartyName, PeerNode, Preamble,
     PrefixError, Project, Proxies, PublishError, PublishKeySetting, PublishSettings, RoomId,
-    RoomsPrefix, ScopedPublishKey, Space, SpaceError, SseAccess, StorageConfig, Tls, Ttl,
-    TtlError, WebhookError, WebhookSettings, WhenQuiet, node_name,
+    RoomsPrefix, ScopedPublishKey, Space, SpaceError, SseAccess, StorageConfig, Tls, Ttl, TtlError,
+    WebhookError, WebhookSettings, WhenQuiet, node_name,
 };
 pub use room_core::{
     assets, clock, config, connection, event, id, limits, lock, schedule, span, ttl, turn, webhooks,

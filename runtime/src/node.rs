@@ -404,8 +404,9 @@ impl Node {
         origins: Origins,
     ) -> Result<Party, DeployError> {
         let engine = self.engine.clone();
-        let PartyConfig { module, vars, when_quiet, auto_response, cors, request_bodies, sse, .. } =
-            config;
+        let PartyConfig {
+            module, vars, when_quiet, auto_response, cors, request_bodies, sse, ..
+        } = config;
         let cors = Cors::parse(cors.as_ref(), &self.limits)?;
         if let Some(problem) = auto_response.as_ref().and_then(|own| own.problem(&self.limits)) {
             return Err(DeployError::AutoResponse { party: name.clone(), problem });

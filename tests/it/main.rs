@@ -45,6 +45,7 @@ mod pressure;
 mod projects;
 mod proxies;
 mod publish;
+mod rates;
 mod reload;
 mod renames;
 mod security;

@@ -94,7 +94,11 @@ async fn only_a_key_that_is_for_the_room_publishes() {
     for key in ["", "Bearer", "Bearer ", "Bearer wrong-wrong-wrong-wrong", "Basic a-key", KEY] {
         for path in [LOBBY, BATCH] {
             let reply = with(key, path).await;
-            assert_eq!((reply.status, reply.header("www-authenticate")), (401, Some("Bearer")), "{key}");
+            assert_eq!(
+                (reply.status, reply.header("www-authenticate")),
+                (401, Some("Bearer")),
+                "{key}"
+            );
             assert!(!reply.text().contains("key-that"), "{}", reply.text());
         }
     }
@@ -168,7 +172,10 @@ async fn a_room_forgets_a_key_when_its_time_is_over() {
 
 #[tokio::test]
 async fn each_message_of_a_batch_has_its_own_result_in_its_order() {
-    let node = start(|limits| limits.message_bytes_max = 1_000).await;
+    let node = start(|limits| {
+        (limits.message_bytes_max, limits.auto_response_bytes_max) = (1_000, 100);
+    })
+    .await;
     let mut client = TestClient::connect(node.addr(), "/parties/main/lobby").await;
     let results = batch(
         &node,
@@ -191,7 +198,8 @@ async fn each_message_of_a_batch_has_its_own_result_in_its_order() {
         ]),
     )
     .await;
-    let statuses: Vec<_> = results.iter().map(|result| result["status"].as_u64().unwrap()).collect();
+    let statuses: Vec<_> =
+        results.iter().map(|result| result["status"].as_u64().unwrap()).collect();
     let expected = [200, 200, 500, 404, 200, 400, 413, 400, 400, 400, 400, 200, 200, 400, 200];
     assert_eq!(statuses, expected, "{results:?}");
     for result in &results {

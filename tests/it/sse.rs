@@ -163,7 +163,10 @@ async fn an_event_stream_is_a_connection_of_its_room() {
     assert_eq!(other.text().await, "to red");
     page.tell(&node, json!(["transport"])).await;
     other.tell(json!(["transport"])).await;
-    assert_eq!((page.heard().await, other.text().await), ("sse".to_owned(), "websocket".to_owned()));
+    assert_eq!(
+        (page.heard().await, other.text().await),
+        ("sse".to_owned(), "websocket".to_owned())
+    );
     let report = node.report("lobby").await;
     assert_eq!(report["connections"][1]["id"], "ada");
     assert_eq!(report["connections"][1]["state"], "s");
@@ -259,7 +262,10 @@ async fn a_post_with_any_other_secret_is_refused_as_one_for_no_connection() {
     assert_eq!(node.request("POST", &elsewhere, &[], b"x").await.status, 403);
     assert_eq!(node.running().await, 1, "a room was woken");
     let beacon = format!("{}&_secret={own}", posted_to("ada"));
-    assert_eq!(node.request("POST", &beacon, &[("content-type", "text/plain")], b"x").await.status, 204);
+    assert_eq!(
+        node.request("POST", &beacon, &[("content-type", "text/plain")], b"x").await.status,
+        204
+    );
     assert_eq!(page.heard().await, "x");
     // A connection that has ended is gone for its own client, and unknown to every other.
     page.tell(&node, json!([{"close": [4000, "over"]}])).await;
@@ -273,12 +279,17 @@ async fn a_post_with_any_other_secret_is_refused_as_one_for_no_connection() {
 
 #[tokio::test]
 async fn bad_posts_are_answered_with_what_is_wrong_and_the_connection_goes_on() {
-    let node = start(|limits| (limits.message_bytes_max, limits.body_ms_max) = (1_000, 200)).await;
+    let node = start(|limits| {
+        (limits.message_bytes_max, limits.auto_response_bytes_max) = (1_000, 100);
+        limits.body_ms_max = 200;
+    })
+    .await;
     let mut page = Page::open(&node, "_pk=ada").await;
     let secret = page.secret.clone();
     let large = page.post(&node, &"x".repeat(1_001)).await;
     assert_eq!((large.status, large.text().as_str()), (413, "the body is larger than 1000 bytes"));
-    let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nx-room-secret: {secret}\r\n", posted_to("ada"));
+    let head =
+        format!("POST {} HTTP/1.1\r\nHost: x\r\nx-room-secret: {secret}\r\n", posted_to("ada"));
     for (rest, status) in [
         ("Content-Type: text/plain\r\nContent-Length: 10000000\r\n\r\n".to_owned(), 413),
         ("Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n".to_owned(), 408),
@@ -403,11 +414,11 @@ async fn a_message_of_a_page_wakes_a_room_that_hibernates_and_a_sign_of_life_doe
     let setup = Setup::memory().limits(|limits| limits.hibernate_ms = 50).hibernate();
     let node = setup.auto_response("ping", "pong").sse().start().await;
     let mut page = Page::open(&node, "_pk=ada&state=kept").await;
-    let rests = async || until("the room to rest", async || node.running().await == 0).await;
+    let rests = async || until("the room to rest", async || node.live().await == 0).await;
     rests().await;
     let reply = page.post(&node, "ping").await;
     assert_eq!((reply.status, reply.text().as_str()), (200, "pong"));
-    assert_eq!(node.running().await, 0);
+    assert_eq!(node.live().await, 0);
     page.tell(&node, json!(["state"])).await;
     assert_eq!(page.heard().await, "\"kept\"");
     rests().await;
@@ -461,6 +472,7 @@ async fn pages_that_cors_lists_may_connect_and_post() {
     assert_eq!(refused.status, 403);
     let readable = refused.header("access-control-allow-origin");
     assert_eq!(readable, Some("https://app.example"));
-    let other = node.request("POST", &posted_to("ada"), &[("Origin", "https://b.example")], b"x").await;
+    let other =
+        node.request("POST", &posted_to("ada"), &[("Origin", "https://b.example")], b"x").await;
     assert_eq!(other.header("access-control-allow-origin"), None);
 }

@@ -5,9 +5,9 @@
 use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
     AssetSettings, Audience, AutoResponse, BodyDelivery, Config, CorsSetting, CronSetting,
-    DeployError, Deployed, FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies, PublishKeySetting,
-    PublishSettings, Runtime,
-    SseAccess, StartError, StorageConfig, Tls, Ttl, WebhookSettings, WhenQuiet,
+    DeployError, Deployed, FetchSettings, Limits, PartyConfig, Preamble, Project, Proxies,
+    PublishKeySetting, PublishSettings, Runtime, SseAccess, StartError, StorageConfig, Tls, Ttl,
+    WebhookSettings, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -359,8 +359,9 @@ impl TestNode {
     /// # Errors
     /// As [`Runtime::deploy`].
     pub async fn deploy_project(&self, parties: Vec<PartyConfig>) -> Result<Deployed, DeployError> {
-        let Setup { assets, asset_settings, origins, prefix, fetch, crons, webhooks, publish, .. } =
-            &self.setup;
+        let Setup {
+            assets, asset_settings, origins, prefix, fetch, crons, webhooks, publish, ..
+        } = &self.setup;
         let project = Project {
             parties,
             assets: assets.clone(),

@@ -7,7 +7,8 @@ use super::node::Node;
 use crate::building::Component;
 use crate::project::Project;
 use room_runtime::{
-    AssetSettings, CronSetting, Deployed, FetchSettings, Notice, PartyConfig, PublishSettings, WebhookSettings,
+    AssetSettings, CronSetting, Deployed, FetchSettings, Notice, PartyConfig, PublishSettings,
+    WebhookSettings,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -26,8 +26,9 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys of the file and of its sections.
-pub(super) const TOP: &[&str] =
-    &["name", "parties", "assets", "serve", "fetch", "crons", "webhooks", "publish", "vars", "limits"];
+pub(super) const TOP: &[&str] = &[
+    "name", "parties", "assets", "serve", "fetch", "crons", "webhooks", "publish", "vars", "limits",
+];
 pub(super) const PARTY: &[&str] = &[
     "path",
     "script",

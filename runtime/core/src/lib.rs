@@ -31,6 +31,7 @@ pub mod line;
 pub mod lock;
 pub mod logs;
 pub mod metrics;
+pub mod rate;
 pub mod schedule;
 pub mod span;
 pub mod ttl;

@@ -12,6 +12,7 @@ mod tls;
 mod write_deadline;
 
 pub use crowd::Capacity;
+use crowd::ConnectRates;
 pub use tls::Certificates;
 pub use tls::TlsError;
 
@@ -36,6 +37,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -283,7 +285,9 @@ impl AcceptedClient {
             }
         }
         let addr = if self.peer.addr.is_loopback() { client.addr } else { self.peer.addr };
-        let arrival = RequestArrival { place, scheme: client.scheme, client: addr, crowded };
+        let connects = self.hall.capacity.connects.clone().map(|rates| (rates, client.addr));
+        let arrival =
+            RequestArrival { place, scheme: client.scheme, client: addr, crowded, connects };
         request.extensions_mut().insert(arrival);
         request
     }
@@ -303,6 +307,20 @@ pub(super) struct RequestArrival {
     pub(super) client: IpAddr,
     /// The limit of connections for its client's address, if the address has exceeded it.
     pub(super) crowded: Option<u64>,
+    /// The rates of connections, and the address that they count for, if a limit bounds them.
+    connects: Option<(ConnectRates, IpAddr)>,
+}
+
+/// Lets a request begin a connection to a room.
+///
+/// # Errors
+/// [`DoorError::ConnectsTooFast`].
+pub(super) fn admit_connect<B>(request: &Request<B>) -> Result<(), DoorError> {
+    let arrival = request.extensions().get::<RequestArrival>();
+    match arrival.and_then(|arrival| arrival.connects.as_ref()) {
+        Some((rates, addr)) => rates.admit(*addr, Instant::now()),
+        None => Ok(()),
+    }
 }
 
 /// The scheme of a URL.

@@ -107,9 +107,12 @@ mod tests {
 
     #[test]
     fn the_content_type_says_whether_a_message_is_text() {
-        for kind in
-            ["text/plain", "TEXT/HTML;charset=UTF-8", "application/json ; x=y", "application/ld+JSON"]
-        {
+        for kind in [
+            "text/plain",
+            "TEXT/HTML;charset=UTF-8",
+            "application/json ; x=y",
+            "application/ld+JSON",
+        ] {
             assert_eq!(message(Some(kind), b"{}"), Ok(Message::text("{}")), "{kind}");
             assert_eq!(message(Some(kind), b"\xff"), Err(DoorError::NotText), "{kind}");
         }

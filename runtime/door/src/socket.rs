@@ -10,6 +10,7 @@ use crate::carrier::PartySocket;
 use crate::fetch::{self, SocketWay};
 use crate::hooks::{self, Decision, LOOKS_MAX};
 use crate::http::{append, plain, respond};
+use crate::listener::admit_connect;
 use crate::status::DoorError;
 use crate::upgrade::{Socket, UpgradeHandshake, chosen_protocol};
 use crate::{FrontDoor, NamedRoom};
@@ -40,6 +41,11 @@ use tokio_util::task::TaskTracker;
 pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
     let (begun, metrics) = (Instant::now(), door.0.metrics.door.clone());
     let named = door.named(request.uri());
+    if let Err(error) = admit_connect(&request) {
+        metrics.refusals.count(error.refusal());
+        // No log line for each: a flood would fill the log.
+        return error.show(door.0.audience).into_response();
+    }
     let mut handshake =
         match UpgradeHandshake::of(&mut request, &door.0.limits, door.0.rooms.bytes()) {
             Ok(handshake) => handshake,

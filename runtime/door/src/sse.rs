@@ -9,7 +9,7 @@ mod stream;
 
 use crate::carrier::EventStream;
 use crate::http::append;
-use crate::listener::{ConnectionSlot, RequestArrival};
+use crate::listener::{ConnectionSlot, RequestArrival, admit_connect};
 use crate::socket::{self, HandshakeOutcome, JoinedClient};
 use crate::status::{ClientError, status_of_refusal};
 use crate::{FrontDoor, NamedRoom};
@@ -67,6 +67,13 @@ pub(super) async fn open(door: FrontDoor, request: Request, named: &NamedRoom) -
         // The one answer after which an EventSource does not come again.
         return (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, "no-store")]).into_response();
     }
+    if let Err(error) = admit_connect(&request) {
+        metrics.refusals.count(error.refusal());
+        // No log line for each: a flood would fill the log.
+        let shown = error.show(door.0.audience);
+        let after_ms = u64::from(shown.retry_after.unwrap_or_default()).saturating_mul(1_000);
+        return later(&shown, after_ms.max(retry_ms(&door.0.limits)));
+    }
     // As long as the stream lasts, its connection counts for the client's address.
     let place = request.extensions().get::<RequestArrival>().map(|arrival| arrival.place.clone());
     match socket::join(&door, request, named, Transport::Sse).await {
@@ -95,7 +102,7 @@ pub(super) async fn open(door: FrontDoor, request: Request, named: &NamedRoom) -
             metrics.refusals.count(error.refusal());
             let shown = door.refuse(&error, named);
             match shown.frame.code {
-                LATER_MIN..=LATER_MAX => later(&shown, &door.0.limits),
+                LATER_MIN..=LATER_MAX => later(&shown, retry_ms(&door.0.limits)),
                 _ => shown.into_response(),
             }
         }
@@ -104,9 +111,9 @@ pub(super) async fn open(door: FrontDoor, request: Request, named: &NamedRoom) -
 
 /// Answers a client that should come again. An EventSource gives up for good after any status but 200, so the stream is
 /// opened and closed at once with the reason.
-fn later(shown: &ClientError, limits: &Limits) -> Response {
+fn later(shown: &ClientError, after_ms: u64) -> Response {
     let mut body = Vec::new();
-    events::write_retry(&mut body, retry_ms(limits));
+    events::write_retry(&mut body, after_ms);
     events::write_close(&mut body, &shown.frame);
     let mut response = body.into_response();
     set_headers(response.headers_mut());
@@ -114,11 +121,7 @@ fn later(shown: &ClientError, limits: &Limits) -> Response {
 }
 
 /// Begins the stream of a client that its room has let in.
-fn welcome(
-    door: &FrontDoor,
-    client: JoinedClient,
-    place: Option<ConnectionSlot>,
-) -> Response {
+fn welcome(door: &FrontDoor, client: JoinedClient, place: Option<ConnectionSlot>) -> Response {
     let JoinedClient { id, secret, membership, added, .. } = client;
     let mut first = Vec::new();
     events::write_retry(&mut first, retry_ms(&door.0.limits));

@@ -56,6 +56,16 @@ pub enum DoorError {
     /// The client's address has as many connections open as the limit allows.
     #[error("this address has {0} connections open, as many as it may have: close one first")]
     AddressFull(u64),
+    /// The client's address begins connections too fast.
+    #[error(
+        "this address connects too fast: address_connects_per_s allows {max}; try again in {after_s} s"
+    )]
+    ConnectsTooFast {
+        /// The limit.
+        max: u64,
+        /// The seconds after which it may connect.
+        after_s: u64,
+    },
     /// A message that is said to be text is not.
     #[error("the message is not valid UTF-8, and its content-type says that it is text")]
     NotText,
@@ -136,7 +146,7 @@ impl DoorError {
         match self {
             Self::Name(_) | Self::Head(_) | Self::Handshake(_) => (400, 4400),
             Self::WebSocketVersion => (426, 4426),
-            Self::AddressFull(_) => (429, 1013),
+            Self::AddressFull(_) | Self::ConnectsTooFast { .. } => (429, 1013),
             Self::Origin(_) | Self::PublishScope(_) => (403, 4403),
             Self::NotText | Self::Publication(_) => (400, 4400),
             Self::PublishKey => (401, 4401),
@@ -159,6 +169,7 @@ impl DoorError {
                     (503, 1013)
                 }
                 RoomError::Draining => (503, 1012),
+                RoomError::TooFast(_) => (429, 1008),
                 RoomError::NotYours => (403, 4403),
                 RoomError::Over => (410, 4410),
                 RoomError::TimedOut => (504, 1013),
@@ -195,10 +206,12 @@ impl DoorError {
             | Self::AddressFull(_)
             | Self::ForwardsFull(_)
             | Self::HooksFull(_) => Refusal::Busy,
+            Self::ConnectsTooFast { .. } => Refusal::Rate,
             Self::Elsewhere(_) | Self::Looped { .. } => Refusal::Elsewhere,
             Self::NodeDown(_) | Self::NodeSilent(_) => Refusal::Elsewhere,
             Self::Room(Unreachable::Room(error)) => match error {
                 RoomError::Busy => Refusal::Busy,
+                RoomError::TooFast(_) => Refusal::Rate,
                 RoomError::Full => Refusal::Full,
                 RoomError::Contended => Refusal::Contended,
                 RoomError::Guest(_) => Refusal::Guest,
@@ -242,6 +255,7 @@ impl DoorError {
             | Self::Unbuilt(_)
             | Self::BuffersFull
             | Self::AddressFull(_)
+            | Self::ConnectsTooFast { .. }
             | Self::ForwardsFull(_)
             | Self::HooksFull(_)
             | Self::NodeDown(_)
@@ -254,8 +268,18 @@ impl DoorError {
             frame: CloseFrame::new(code, &text),
             text,
             id: kept_under,
-            retry_after: retryable.then_some(Self::RETRY_AFTER),
+            retry_after: retryable.then(|| self.retry_after()),
         }
+    }
+
+    /// Returns after how many seconds a retryable request may succeed.
+    fn retry_after(&self) -> u32 {
+        let seconds = match self {
+            Self::ConnectsTooFast { after_s, .. } => *after_s,
+            Self::Room(Unreachable::Room(RoomError::TooFast(overrun))) => overrun.seconds(),
+            _ => u64::from(Self::RETRY_AFTER),
+        };
+        u32::try_from(seconds).unwrap_or(u32::MAX).max(Self::RETRY_AFTER)
     }
 }
 
@@ -272,7 +296,9 @@ mod tests {
     use expect_test::expect;
     use room_core::id::PartyName;
     use room_guest::GuestFault;
+    use room_rooms::room::RateOverrun;
     use room_store::StoreError;
+    use std::time::Duration;
 
     fn room(error: RoomError) -> DoorError {
         DoorError::Room(error.into())
@@ -297,6 +323,7 @@ mod tests {
             DoorError::WebSocketVersion,
             DoorError::BuffersFull,
             DoorError::AddressFull(10),
+            DoorError::ConnectsTooFast { max: 10, after_s: 3 },
             DoorError::NotText,
             DoorError::PublishKey,
             DoorError::PublishScope(RoomId::new(PartyName::parse("x").unwrap(), "y", 9).unwrap()),
@@ -316,6 +343,11 @@ mod tests {
             room(RoomError::Gone),
             room(RoomError::Draining),
             room(RoomError::TimedOut),
+            room(RoomError::TooFast(RateOverrun {
+                limit: "connection_messages_per_s",
+                max: 10,
+                after: Duration::from_millis(1_001),
+            })),
             room(RoomError::NotYours),
             room(RoomError::Over),
             room(RoomError::Body(BodyFault::TooLarge)),

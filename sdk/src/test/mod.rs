@@ -74,8 +74,8 @@ pub use project::TestProject;
 pub use response::TestResponse;
 pub use world::LogLine;
 
-use crate::cron::Cron;
 use crate::connection::Transport;
+use crate::cron::Cron;
 use crate::http::{Request, Response};
 use crate::message::IntoMessage;
 use crate::outcall::{Chunk, OutcallFailure};

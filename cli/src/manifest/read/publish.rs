@@ -29,15 +29,24 @@ impl ManifestReader<'_> {
             }
         }
         if keys.is_none() && self.mistakes.is_empty() {
-            self.complain(Code::BadPublish, "[publish] has no `keys`", value.span(), "this section")
-                .help_last(FORM);
+            self.complain(
+                Code::BadPublish,
+                "[publish] has no `keys`",
+                value.span(),
+                "this section",
+            )
+            .help_last(FORM);
         }
         Some((value.span(), PublishSettings { keys: keys? }))
     }
 
     fn publish_keys(&mut self, value: &Value<'_>) -> Option<Vec<PublishKeySetting>> {
         let Some(list) = value.get_ref().as_array() else {
-            self.wrong_type("publish.keys", "a list of names, or of `{ secret = \"NAME\" }`", value);
+            self.wrong_type(
+                "publish.keys",
+                "a list of names, or of `{ secret = \"NAME\" }`",
+                value,
+            );
             return None;
         };
         Some(list.iter().filter_map(|value| self.publish_key(value)).collect())

@@ -242,7 +242,8 @@ mod tests {
         let room = |party: &str, name: &str| {
             RoomId::new(PartyName::parse(party).unwrap(), name, 256).unwrap()
         };
-        let of = |settings: &PublishSettings| settings.keys_among(&parties(), &variables(KEY)).unwrap();
+        let of =
+            |settings: &PublishSettings| settings.keys_among(&parties(), &variables(KEY)).unwrap();
         let some = of(&scoped(Some(&["chat"]), Some(&["lobby", "team-*"])));
         let key = some.find(KEY).unwrap();
         for (party, name, is_for) in [

@@ -64,6 +64,7 @@ words! {
         Origin "origin",
         Hook "hook",
         Busy "busy",
+        Rate "rate",
         Full "full",
         Contended "contended",
         Guest "guest",
@@ -84,6 +85,13 @@ words! {
     Crowd "reason" {
         Address "address",
         HalfOpen "half_open",
+    }
+    /// The limit that refused a message.
+    RateBound "limit" {
+        ConnectionMessages "connection_messages_per_s",
+        ConnectionBytes "connection_bytes_per_s",
+        RoomMessages "room_messages_per_s",
+        RoomBytes "room_bytes_per_s",
     }
     /// The reason why an open response ended before its room completed it.
     StreamCut "reason" {

@@ -4,9 +4,7 @@
 //! A client of whom nothing is heard is noticed by the signs of life that it does not take. It does not know bytes, or by
 //! which way the client's own messages come.
 
-use super::{
-    Carrier, CarrierAct, ClientInput, Farewell, OutgoingFrame, WireEnd, WrittenFrame,
-};
+use super::{Carrier, CarrierAct, ClientInput, Farewell, OutgoingFrame, WireEnd, WrittenFrame};
 use room_core::event::{CloseFrame, CloseHandshake, Ending, Message};
 use room_core::limits::{Limits, ms};
 use room_rooms::room::{ConnectionKey, OutboxItem};
@@ -166,10 +164,7 @@ mod tests {
         let ending = Ending { frame: bye, handshake: CloseHandshake::Clean };
         assert_eq!(
             acts(|acts| stream.written(WrittenFrame::Close, now, acts)),
-            [
-                CarrierAct::Leave(EventStream::KEY, ending),
-                CarrierAct::HangUp(Farewell::ShutDown)
-            ]
+            [CarrierAct::Leave(EventStream::KEY, ending), CarrierAct::HangUp(Farewell::ShutDown)]
         );
         assert_eq!(acts(|acts| stream.ended(WireEnd::Lost, now, acts)), []);
         assert_eq!((stream.due(), stream.listens()), (None, false));

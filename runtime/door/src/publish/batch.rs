@@ -79,10 +79,7 @@ struct CheckedMessage {
 ///
 /// # Errors
 /// [`DoorError`]: none of it was published.
-pub(super) async fn publish(
-    door: &FrontDoor,
-    request: Request,
-) -> Result<BatchResults, DoorError> {
+pub(super) async fn publish(door: &FrontDoor, request: Request) -> Result<BatchResults, DoorError> {
     let keys = keys(door, &request)?;
     let key = key_of(&keys, request.headers())?;
     let (parts, body) = request.into_parts();
@@ -159,9 +156,7 @@ async fn publish_to(
         return by_home(door, headers, room, message).await;
     }
     match to_room(door, room, message.message, message.once).await {
-        Ok(id) => {
-            BatchResult { status: 200, id: Some(id), error: None, retry_after: None }
-        }
+        Ok(id) => BatchResult { status: 200, id: Some(id), error: None, retry_after: None },
         Err(error) => failed(door, &error),
     }
 }

@@ -145,14 +145,25 @@ impl<C: Carrier> Driver<C> {
                     // No room slows this client down, so this side yields to the writing side here.
                     tokio::task::yield_now().await;
                 }
-            } else if let Err(RoomError::Busy) = joined.message(message).await {
-                let refused = self.act(|carrier, acts| carrier.refused(key, Instant::now(), acts));
-                if let Some(farewell) = refused {
-                    return farewell;
+                continue;
+            }
+            match joined.message(message).await {
+                Err(RoomError::Busy) => {
+                    let refused =
+                        self.act(|carrier, acts| carrier.refused(key, Instant::now(), acts));
+                    if let Some(farewell) = refused {
+                        return farewell;
+                    }
+                    if !self.driven().carrier.listens() {
+                        return std::future::pending().await;
+                    }
                 }
-                if !self.driven().carrier.listens() {
-                    return std::future::pending().await;
+                Err(RoomError::TooFast(overrun)) => {
+                    let error = overrun.to_string();
+                    let frame = CloseFrame::new(1008, &error);
+                    return self.end(WireEnd::Fault(SocketFault { frame, error })).await;
                 }
+                Ok(()) | Err(_) => {}
             }
             // With any other error the room has said goodbye, and the writing side is about to pass that on. Messages
             // that the client sends until it has read the goodbye have no recipient.

@@ -154,7 +154,10 @@ mod tests {
     fn no_text_makes_a_field_of_its_own() {
         for text in ["x\nevent: close", "x\r\rid: 7", "\n\ndata: y", ": z", "retry: 1\r\n"] {
             let event = message(text);
-            assert!(event.lines().all(|line| line.is_empty() || line.starts_with("data: ")), "{event:?}");
+            assert!(
+                event.lines().all(|line| line.is_empty() || line.starts_with("data: ")),
+                "{event:?}"
+            );
         }
         assert_eq!(message(""), "data: \n\n");
     }
@@ -163,7 +166,10 @@ mod tests {
     fn only_a_close_with_a_code_of_a_room_stops_a_client() {
         let last_id = |code| {
             let event = written(|out| write_close(out, &CloseFrame::new(code, "a\nb")));
-            assert!(event.ends_with(&format!("data: {{\"code\":{code},\"reason\":\"a\\nb\"}}\n\n")), "{event}");
+            assert!(
+                event.ends_with(&format!("data: {{\"code\":{code},\"reason\":\"a\\nb\"}}\n\n")),
+                "{event}"
+            );
             let id = event.lines().find_map(|line| line.strip_prefix("id: ")).unwrap_or_default();
             id.parse::<HeaderValue>().unwrap()
         };
@@ -173,7 +179,8 @@ mod tests {
         for code in [1000, 1001, 1005, 1011, 1012, 1013, 3000, 3999] {
             assert!(!is_final(&last_id(code)), "{code}");
         }
-        for id in ["", "closed-", "closed-1000", "closed-65536", "closed-x", "1-2", "xclosed-4001"] {
+        for id in ["", "closed-", "closed-1000", "closed-65536", "closed-x", "1-2", "xclosed-4001"]
+        {
             assert!(!is_final(&id.parse().unwrap()), "{id}");
         }
         assert!(!is_final(&HeaderValue::from_bytes(b"closed-\xff").unwrap()));

@@ -340,7 +340,9 @@ impl Actor {
             Visit::Message { from, message } => self.message(from, message).await,
             // Boxed, because a message would otherwise reserve the space for it.
             Visit::Call { call, reply } => Box::pin(self.called(*call, reply)).await,
-            Visit::Post { post, reply } => Box::pin(self.post(*post, reply)).await,
+            Visit::Post { post, rates, reply } => {
+                Box::pin(self.post(*post, rates.as_deref(), reply)).await
+            }
             Visit::Publish { publication, reply } => {
                 Box::pin(self.publish(*publication, reply)).await
             }

@@ -13,6 +13,7 @@ use super::mail::{
 use super::mailbox::{Mailbox, Refused};
 use super::outbox::{ConnectionKey, Outbox, Outboxes};
 use super::outside::RoomCall;
+use super::rates::{ConnectionMeters, RoomRates};
 use super::responses::RoomAnswer;
 use super::{
     ActorReport, AlarmGuard, ClientWindow, RoomError, RoomOrders, RoomParts, StartFallback,
@@ -23,9 +24,10 @@ use room_core::event::{BodyDelivery, CloseFrame, Ending, Message, Request};
 use room_core::id::{ConnectionId, ConnectionSecret, Serial};
 use room_core::jobs::{CallId, OutcallAnswer};
 use room_core::limits::ms;
+use room_core::lock::lock;
 use room_core::turn::Refusal;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 /// The only way to talk to a room. Cheap to clone; clones lead to the same room.
@@ -38,6 +40,8 @@ pub struct RoomHandle {
     /// The party's answer to pings of clients, which the room's code never sees.
     answers: watch::Receiver<Option<Arc<AutoResponse>>>,
     pub(super) parts: Arc<RoomParts>,
+    /// `None` if no limit bounds how fast clients send.
+    pub(super) rates: Option<Arc<RoomRates>>,
 }
 
 /// The room has left memory and took nothing: the caller gets its request back, to look the room up again.
@@ -64,6 +68,8 @@ pub struct JoinedConnection {
     pub answers: watch::Receiver<Option<Arc<AutoResponse>>>,
     /// The queue from which the socket task takes the room's outputs.
     pub outbox: Outbox,
+    /// The rates of the room, with the connection's own meters, if there are any.
+    rates: Option<Box<(Arc<RoomRates>, Mutex<ConnectionMeters>)>>,
 }
 
 /// A drop guard of a connection in a room. If it is dropped before it said goodbye, the room receives a close
@@ -80,7 +86,8 @@ impl RoomHandle {
     /// party.
     pub fn new(answers: watch::Receiver<Option<Arc<AutoResponse>>>, parts: Arc<RoomParts>) -> Self {
         let mailbox = Mailbox::new(parts.limits.clone(), &parts.bytes);
-        Self { mailbox, answers, parts }
+        let rates = RoomRates::of(&parts.limits, &parts.metrics);
+        Self { mailbox, answers, parts, rates }
     }
 
     /// Returns the room's mailbox, for the actor and for the list of rooms.
@@ -112,11 +119,13 @@ impl RoomHandle {
             outcome => outcome.map_err(|_| RoomError::Busy),
         };
         let (patience, answers) = (ms(self.parts.limits.connect_ms_max), self.answers.clone());
+        let rates = self.rates.clone();
+        let rates = rates.map(|rates| Box::new((rates, Mutex::new(ConnectionMeters::new()))));
         Ok(async move {
             queued?;
             match tokio::time::timeout(patience, answer).await {
                 Ok(Ok(admission)) => {
-                    Ok(JoinedConnection { admission: admission?, answers, outbox })
+                    Ok(JoinedConnection { admission: admission?, answers, outbox, rates })
                 }
                 Ok(Err(_)) => Err(RoomError::Gone),
                 Err(_) => Err(RoomError::TimedOut),
@@ -358,11 +367,16 @@ impl JoinedConnection {
     /// Passes on a message, as soon as the room has space for it.
     ///
     /// # Errors
-    /// [`RoomError::Busy`] if there was no space in time, [`RoomError::Gone`] if the room stopped.
+    /// [`RoomError::Busy`] if there was no space in time, [`RoomError::Gone`] if the room stopped,
+    /// [`RoomError::TooFast`] if the connection or the room has had too many.
     ///
     /// # Cancel safety
     /// If the future is dropped before it returns, the message is lost.
     pub async fn message(&self, message: Message) -> Result<(), RoomError> {
+        if let Some(rates) = &self.rates {
+            let (room, own) = &**rates;
+            room.admit(&mut lock(own), message.len())?;
+        }
         let visit = Visit::Message { from: self.admission.serial, message };
         self.admission.mailbox.push_when_free(visit).await
     }

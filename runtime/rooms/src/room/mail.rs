@@ -10,6 +10,7 @@ use super::outbox::OutboxSender;
 use super::outcome::OutcallOutcome;
 use super::outside::RoomCall;
 use super::posts::{ClientPost, Publication};
+use super::rates::RoomRates;
 use super::responses::{PieceVerdict, RoomAnswer};
 use super::{
     ActorReport, Admission, ClientWindow, ConnectingClient, RoomError, RoomOrders, StartFallback,
@@ -20,6 +21,7 @@ use room_core::event::{
 };
 use room_core::id::{RequestId, Serial};
 use room_core::jobs::{CallId, JobId, OutcallAnswer};
+use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// A mail before a room, with the sender for its answer.
@@ -92,7 +94,11 @@ pub(super) enum Visit {
         reply: oneshot::Sender<Result<RoomAnswer, RoomError>>,
     },
     /// A client without a socket sent a message.
-    Post { post: Box<ClientPost>, reply: oneshot::Sender<Result<(), RoomError>> },
+    Post {
+        post: Box<ClientPost>,
+        rates: Option<Arc<RoomRates>>,
+        reply: oneshot::Sender<Result<(), RoomError>>,
+    },
     /// Another server publishes a message.
     Publish {
         publication: Box<Publication>,

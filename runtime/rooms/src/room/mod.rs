@@ -23,6 +23,7 @@ mod outlet;
 mod outside;
 mod places;
 mod posts;
+mod rates;
 mod replacements;
 mod responses;
 mod roster;
@@ -39,8 +40,9 @@ pub use mail::{AlarmGuard, CronReach};
 pub use mailbox::Mailbox;
 pub use outbox::{ConnectionKey, OutboxItem, Outboxes};
 pub use outside::{CallOutcome, FetchedChunk, Outside, RoomCall};
-pub use posts::{ClientPost, Publication, RepeatedPublication};
 pub use places::{RoomSlots, SharedRoomSlots};
+pub use posts::{ClientPost, Publication, RepeatedPublication};
+pub use rates::RateOverrun;
 pub use responses::{
     BodySender, OpenResponse, PieceVerdict, ResponsePart, ResponseStart, RoomAnswer,
 };
@@ -112,6 +114,9 @@ pub enum RoomError {
     /// It stopped before it answered.
     #[error("the room stopped")]
     Gone,
+    /// More comes than a rate allows.
+    #[error(transparent)]
+    TooFast(#[from] RateOverrun),
     /// No connection of this id has the secret that a message came with.
     #[error("no connection has this id and this secret")]
     NotYours,
@@ -126,6 +131,14 @@ pub enum RoomError {
 impl RoomError {
     /// Returns true if the same call may succeed a little later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Busy | Self::Broken | Self::TimedOut | Self::Gone | Self::Draining)
+        matches!(
+            self,
+            Self::Busy
+                | Self::TooFast(_)
+                | Self::Broken
+                | Self::TimedOut
+                | Self::Gone
+                | Self::Draining
+        )
     }
 }

@@ -71,7 +71,8 @@ impl RoomHandle {
         post: ClientPost,
     ) -> Result<impl Future<Output = Result<(), RoomError>> + use<>, RoomLeft<ClientPost>> {
         let (reply, answer) = oneshot::channel();
-        let queued = match self.mailbox().push(Visit::Post { post: Box::new(post), reply }) {
+        let visit = Visit::Post { post: Box::new(post), rates: self.rates.clone(), reply };
+        let queued = match self.mailbox().push(visit) {
             Err(Refused::Closed(Visit::Post { post, .. })) => return Err(RoomLeft(*post)),
             outcome => outcome.map_err(|_| RoomError::Busy),
         };
@@ -94,17 +95,18 @@ impl RoomHandle {
     pub fn publish(
         &self,
         publication: Publication,
-    ) -> Result<
-        impl Future<Output = Result<OutcallAnswer, RoomError>> + use<>,
-        RoomLeft<Publication>,
-    > {
+    ) -> Result<impl Future<Output = Result<OutcallAnswer, RoomError>> + use<>, RoomLeft<Publication>>
+    {
         let (reply, answer) = oneshot::channel();
+        let bytes = publication.message.len();
+        let admitted = self.rates.as_ref().map_or(Ok(()), |rates| rates.admit_publication(bytes));
         let visit = Visit::Publish { publication: Box::new(publication), reply };
-        let queued = match self.mailbox().push(visit) {
-            Err(Refused::Closed(Visit::Publish { publication, .. })) => {
+        let queued = match admitted.map(|()| self.mailbox().push(visit)) {
+            Ok(Err(Refused::Closed(Visit::Publish { publication, .. }))) => {
                 return Err(RoomLeft(*publication));
             }
-            outcome => outcome.map_err(|_| RoomError::Busy),
+            Ok(outcome) => outcome.map_err(|_| RoomError::Busy),
+            Err(overrun) => Err(overrun.into()),
         };
         let patience = ms(self.parts.limits.request_ms_max);
         Ok(async move {

@@ -7,6 +7,7 @@ use super::RoomError;
 use super::exchanges::Exchanges;
 use super::figures::RoomFigures;
 use super::outbox::OutboxSender;
+use super::rates::{ConnectionMeters, RoomRates};
 use super::replacements::Replacements;
 use crate::taps::{OutputReceivers, RoomTap};
 use hashbrown::HashMap;
@@ -39,6 +40,8 @@ struct ClientRoute {
     /// When the client was admitted, in milliseconds since 1970.
     since_ms: u64,
     replacements: Replacements,
+    /// The meters of its posts, from the first one that a rate bounds.
+    meters: Option<Box<ConnectionMeters>>,
 }
 
 /// Outputs in the order in which they leave.
@@ -121,6 +124,21 @@ impl Roster {
         }
     }
 
+    /// Lets a post of a connection through, if no rate refuses it.
+    ///
+    /// # Errors
+    /// [`RoomError::TooFast`].
+    pub(super) fn meter(
+        &mut self,
+        who: Serial,
+        rates: Option<&RoomRates>,
+        bytes: usize,
+    ) -> Result<(), RoomError> {
+        let (Some(rates), Some(line)) = (rates, self.outboxes.get_mut(&who)) else { return Ok(()) };
+        let meters = line.meters.get_or_insert_with(|| Box::new(ConnectionMeters::new()));
+        Ok(rates.admit(meters, bytes)?)
+    }
+
     pub(super) fn by_id(&self, id: &str) -> Option<&Connection> {
         self.connections.by_id(id)
     }
@@ -136,7 +154,7 @@ impl Roster {
     /// Adds a client whose id is not in use.
     pub(super) fn join(&mut self, connection: Connection, arrival: ArrivingClient) {
         let ArrivingClient { outbox, secret, since_ms, replacements } = arrival;
-        let route = ClientRoute { outbox, secret, since_ms, replacements };
+        let route = ClientRoute { outbox, secret, since_ms, replacements, meters: None };
         self.outboxes.insert(connection.serial, route);
         self.edit().insert(connection);
         self.figures.note_connections(self.len());

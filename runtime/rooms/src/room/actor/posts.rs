@@ -7,6 +7,7 @@
 use super::super::RoomError;
 use super::super::outlet::{DueOutputs, Reply};
 use super::super::posts::{ClientPost, Publication, RepeatedPublication};
+use super::super::rates::RoomRates;
 use super::Actor;
 use room_core::event::Event;
 use room_core::jobs::{JobAccount, OutcallAnswer, OutcallFailure};
@@ -24,13 +25,15 @@ impl Actor {
     pub(super) async fn post(
         &mut self,
         post: ClientPost,
+        rates: Option<&RoomRates>,
         reply: PostReply,
     ) -> Result<(), StoreError> {
         let ClientPost { connection, secret, message } = post;
-        let admitted = match self.turns.outlet.roster.owner(&connection, secret) {
-            Ok(serial) => self.turns.admit(serial, message).ok_or(RoomError::Over),
-            Err(error) => Err(error),
-        };
+        let owner = self.turns.outlet.roster.owner(&connection, secret).and_then(|serial| {
+            self.turns.outlet.roster.meter(serial, rates, message.len()).map(|()| serial)
+        });
+        let admitted =
+            owner.and_then(|serial| self.turns.admit(serial, message).ok_or(RoomError::Over));
         let outcome = match admitted {
             Ok((connection, message)) => {
                 match self.turn(&Event::Message { connection, message }, None).await? {

@@ -78,7 +78,10 @@ async fn a_post_or_publication_whose_commit_is_lost_is_not_confirmed() {
     // The lost one left no receipt, so a repetition is carried out.
     let first = publish(&node, r#"[{"add":"n"}]"#, Some("key")).await.unwrap();
     assert_eq!(publish(&node, r#"[{"add":"n"}]"#, Some("key")).await.unwrap(), first);
-    assert_eq!(node.request(r#"[{"get":"n"},{"get":"lost"}]"#).await, Ok(r#"["1","null"]"#.to_owned()));
+    assert_eq!(
+        node.request(r#"[{"get":"n"},{"get":"lost"}]"#).await,
+        Ok(r#"["1","null"]"#.to_owned())
+    );
 }
 
 #[tokio::test]
