@@ -204,6 +204,7 @@ const LAYERS: &[(&str, &[(&str, &str)])] = &[
             ("id", "limits"),
             ("span", "limits"),
             ("encoding", "span"),
+            ("rate", ""),
             ("schedule", "limits"),
             ("exchange", "limits encoding"),
             ("fetch", "limits exchange"),

@@ -79,7 +79,7 @@ async fn a_publication_is_a_turn_of_its_room_and_answered_with_its_number() {
     let path = "/_room/publish/main/fresh%20room";
     id_of(&send(&node, path, &[("content-type", "text/plain")], b"x").await);
     assert_eq!(published(&node, "fresh%20room").await, ["x"]);
-    // A turn that fails is told, and leaves nothing.
+    // A turn that fails is answered with 500, and leaves nothing.
     let failed = publish(&node, r#"[{"put": ["k", 1]}, {"say": "lost"}, {"err": "no"}]"#).await;
     assert_eq!(failed.status, 500);
     assert_eq!(client.echo("after").await, "after");
@@ -218,7 +218,7 @@ async fn each_message_of_a_batch_has_its_own_result_in_its_order() {
 }
 
 #[tokio::test]
-async fn a_batch_that_is_none_publishes_nothing() {
+async fn an_invalid_batch_publishes_nothing() {
     let node = start(|limits| {
         (limits.publish_batch_max, limits.publish_batch_bytes_max) = (3, 4_000);
     })

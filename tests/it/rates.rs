@@ -47,7 +47,7 @@ async fn a_flood_of_connections_from_one_address_leaves_other_addresses_unaffect
         let head = handshake(&node, client).await;
         assert!(head.starts_with("HTTP/1.1 101"), "{client} {head}");
     }
-    // An EventSource is told when to come again; requests are not connections.
+    // An EventSource gets the time after which it comes again; requests are not connections.
     let headers = [("X-Forwarded-For", "2001:db8::2"), ("Accept", "text/event-stream")];
     for _ in 0..5 {
         let mut raw = RawClient::open(node.addr()).await;

@@ -304,7 +304,7 @@ async fn bad_posts_are_answered_with_what_is_wrong_and_the_connection_goes_on() 
     let invalid = page.post_as(&node, "application/json", b"\xff").await;
     assert_eq!(invalid.status, 400);
     assert!(invalid.text().contains("UTF-8"), "{}", invalid.text());
-    // A turn that fails is told to the one who asked for it.
+    // The sender of a message gets the failure of its turn.
     let failed = page.post(&node, r#"[{"say": "lost"}, {"err": "no"}]"#).await;
     assert_eq!(failed.status, 500);
     assert_eq!(page.post(&node, "still here").await.status, 204);

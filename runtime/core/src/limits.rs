@@ -110,7 +110,7 @@ limits! {
     connections_max: "connections" = 20_000, "Open TCP connections of this node", "further connections wait in the kernel's backlog";
     connections_per_address_max: "connections" = 10_000, "Open connections of one client's address, or of one IPv6 network of 64 bits; behind a trusted proxy, requests and sockets of one client", "429; beyond an eighth more, connections are closed without an answer";
     rates_burst_s: "s" = 10, "Seconds whose units of the rates below may come at once", "what follows comes at the pace of the rate";
-    address_connects_per_s: "connections/s" = 0, "Connections to rooms that one client's address begins, counted as by `connections_per_address_max`; 0 for no bound", "429 with `retry-after`, before a hook or a room hears of it";
+    address_connects_per_s: "connections/s" = 0, "Connections to rooms that one client's address begins, counted as by `connections_per_address_max`; 0 for no bound", "429 with `retry-after`, before a hook or a room runs";
     rated_addresses_max: "addresses" = 65_536, "Addresses whose connections a node counts by `address_connects_per_s`", "those that have not connected for longest begin anew";
     connection_messages_per_s: "messages/s" = 0, "Messages of one connection; 0 for no bound", "the message is lost, and its client closed with 1008; a POST is answered 429 with `retry-after`";
     connection_bytes_per_s: "bytes/s" = 0, "Bytes of the messages of one connection; 0 for no bound", "as with `connection_messages_per_s`";

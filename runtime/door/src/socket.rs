@@ -116,7 +116,7 @@ pub(super) enum HandshakeOutcome {
     Refused(CloseFrame, AddedHeaders),
 }
 
-/// A client that its room has let in.
+/// A client that its room has admitted.
 pub(super) struct JoinedClient {
     pub(super) id: ConnectionId,
     /// What its further requests prove themselves with, if its transport has such requests.

@@ -7,7 +7,7 @@
 mod events;
 mod stream;
 
-use crate::carrier::EventStream;
+use crate::carrier::SseCarrier;
 use crate::http::append;
 use crate::listener::{ConnectionSlot, RequestArrival, admit_connect};
 use crate::socket::{self, HandshakeOutcome, JoinedClient};
@@ -26,9 +26,8 @@ use room_core::metrics::Refusal;
 use stream::EventSink;
 use tokio::time::Instant;
 
-/// The close codes of errors after which another attempt may help, from the first to the last.
-const LATER_MIN: u16 = 1011;
-const LATER_MAX: u16 = 1013;
+/// The close codes of errors after which another attempt may help.
+const LATER: std::ops::RangeInclusive<u16> = 1011..=1013;
 
 /// Returns true if a request is to open a connection by server-sent events: its party has them, and the client prefers
 /// them to everything else that it accepts.
@@ -101,9 +100,9 @@ pub(super) async fn open(door: FrontDoor, request: Request, named: &NamedRoom) -
         Err(error) => {
             metrics.refusals.count(error.refusal());
             let shown = door.refuse(&error, named);
-            match shown.frame.code {
-                LATER_MIN..=LATER_MAX => later(&shown, retry_ms(&door.0.limits)),
-                _ => shown.into_response(),
+            match LATER.contains(&shown.frame.code) {
+                true => later(&shown, retry_ms(&door.0.limits)),
+                false => shown.into_response(),
             }
         }
     }
@@ -120,7 +119,7 @@ fn later(shown: &ClientError, after_ms: u64) -> Response {
     response
 }
 
-/// Begins the stream of a client that its room has let in.
+/// Begins the stream of a client that its room has admitted.
 fn welcome(door: &FrontDoor, client: JoinedClient, place: Option<ConnectionSlot>) -> Response {
     let JoinedClient { id, secret, membership, added, .. } = client;
     let mut first = Vec::new();
@@ -128,7 +127,7 @@ fn welcome(door: &FrontDoor, client: JoinedClient, place: Option<ConnectionSlot>
     Welcome { connection: id.as_str(), secret: secret.map(|it| it.reveal()) }.write(&mut first);
     let (sink, body) = EventSink::beginning_with(first.into());
     let (limits, closing) = (door.0.limits.clone(), door.0.closing.clone());
-    let carrier = EventStream::new(&limits, Instant::now());
+    let carrier = SseCarrier::new(&limits, Instant::now());
     door.0.sockets.spawn(async move {
         stream::run(sink, carrier, membership, limits, closing).await;
         drop(place);

@@ -70,7 +70,7 @@ pub enum DoorError {
     #[error("the message is not valid UTF-8, and its content-type says that it is text")]
     NotText,
     /// The request has no key of the project's publishers.
-    #[error("this is no key of [publish]: send one as `Authorization: Bearer …`")]
+    #[error("the request has no valid key of [publish]: send one as `Authorization: Bearer …`")]
     PublishKey,
     /// The publisher's key is not for this room.
     #[error("this key may not publish to {0}")]
@@ -386,6 +386,14 @@ mod tests {
             426 4426 this server speaks version 13 of the WebSocket protocol 
             503 1013 the server's buffers are full retry
             429 1013 this address has 10 connections open, as many as it may have: close one first retry
+            429 1013 this address connects too fast: address_connects_per_s allows 10; try again in 3 s retry
+            400 4400 the message is not valid UTF-8, and its content-type says that it is text 
+            401 4401 this is no key of [publish]: send one as `Authorization: Bearer …` 
+            403 4403 this key may not publish to x/y 
+            400 4400 this cannot be published: it has no text 
+            413 1009 the batch has more than 10 messages (publish_batch_max) 
+            501 1011 the module of party x has no on_publish: build it with a newer room-sdk 
+            405 4405 this path takes POST alone 
             421 4421 the room lives on node b: ask that node 
             508 4508 node a was sent a request for a room of node b: all nodes of a space must be given the same names 
             503 1013 node b, on which the room lives, cannot be reached retry
@@ -398,6 +406,9 @@ mod tests {
             503 1013 the room stopped retry
             503 1012 the server is shutting down retry
             504 1013 the room did not answer in time retry
+            429 1008 too fast: connection_messages_per_s allows 10; try again in 2 s retry
+            403 4403 no connection has this id and this secret 
+            410 4410 the connection has ended 
             413 1009 the request's body is larger than body_pieces_bytes_max allows 
             408 4408 the request's body did not arrive in time 
             500 1011 the room failed repeatedly and rests retry

@@ -1,7 +1,7 @@
 //! Server-sent events: one connection to one room, whose client sends nothing on it. Owns how such a connection ends.
 //!
 //! Invariant: the end is reported to the room once, whichever side ends the connection. Nothing is written after a close.
-//! A client of whom nothing is heard is noticed by the signs of life that it does not take. It does not know bytes, or by
+//! A client that is gone without a word is noticed by the signs of life that it does not take. It does not know bytes, or by
 //! which way the client's own messages come.
 
 use super::{Carrier, CarrierAct, ClientInput, Farewell, OutgoingFrame, WireEnd, WrittenFrame};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The connection of an event stream.
-pub(crate) struct EventStream {
+pub(crate) struct SseCarrier {
     stage: StreamStage,
     /// When the next sign of life is due; `None` while one is being written.
     next: Option<Instant>,
@@ -28,7 +28,7 @@ enum StreamStage {
     Over,
 }
 
-impl EventStream {
+impl SseCarrier {
     /// The key of its one connection.
     pub(crate) const KEY: ConnectionKey = ConnectionKey(0);
 
@@ -48,7 +48,7 @@ impl EventStream {
     }
 }
 
-impl Carrier for EventStream {
+impl Carrier for SseCarrier {
     fn heard(&mut self, _heard: ClientInput) -> Option<(ConnectionKey, Message)> {
         None
     }
@@ -131,9 +131,9 @@ mod tests {
     use super::*;
 
     /// Returns a stream that began at the returned time.
-    fn stream() -> (EventStream, Instant) {
+    fn stream() -> (SseCarrier, Instant) {
         let now = Instant::now();
-        (EventStream::new(&Limits::default(), now), now)
+        (SseCarrier::new(&Limits::default(), now), now)
     }
 
     fn acts(of: impl FnOnce(&mut Vec<CarrierAct>)) -> Vec<CarrierAct> {
@@ -142,9 +142,9 @@ mod tests {
         acts
     }
 
-    fn said(stream: &mut EventStream, item: OutboxItem) -> Vec<OutgoingFrame> {
+    fn said(stream: &mut SseCarrier, item: OutboxItem) -> Vec<OutgoingFrame> {
         let mut frames = Vec::new();
-        stream.said(EventStream::KEY, item, &mut frames);
+        stream.said(SseCarrier::KEY, item, &mut frames);
         frames
     }
 
@@ -164,7 +164,7 @@ mod tests {
         let ending = Ending { frame: bye, handshake: CloseHandshake::Clean };
         assert_eq!(
             acts(|acts| stream.written(WrittenFrame::Close, now, acts)),
-            [CarrierAct::Leave(EventStream::KEY, ending), CarrierAct::HangUp(Farewell::ShutDown)]
+            [CarrierAct::Leave(SseCarrier::KEY, ending), CarrierAct::HangUp(Farewell::ShutDown)]
         );
         assert_eq!(acts(|acts| stream.ended(WireEnd::Lost, now, acts)), []);
         assert_eq!((stream.due(), stream.listens()), (None, false));
@@ -178,7 +178,7 @@ mod tests {
                 said(&mut stream, OutboxItem::Overflow);
             }
             let left = [
-                CarrierAct::Leave(EventStream::KEY, Ending::broken_off()),
+                CarrierAct::Leave(SseCarrier::KEY, Ending::broken_off()),
                 CarrierAct::HangUp(Farewell::Drop),
             ];
             assert_eq!(acts(|acts| stream.ended(WireEnd::Lost, now, acts)), left);

@@ -8,7 +8,7 @@ mod event_stream;
 mod party_socket;
 mod pulse;
 
-pub(super) use event_stream::EventStream;
+pub(super) use event_stream::SseCarrier;
 pub(super) use party_socket::PartySocket;
 
 use room_core::event::{CloseFrame, Ending, Message};

@@ -22,14 +22,11 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use room_core::config::PublishKey;
 use room_core::event::Message;
 use room_core::id::{PartyName, RoomId};
-use room_core::limits::fixed::PUBLISH_PARALLEL_MAX;
+use room_core::limits::fixed::{PUBLISH_ANSWER_BYTES_MAX, PUBLISH_PARALLEL_MAX};
 use room_core::limits::size;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-
-/// The bytes of another node's answer that are read.
-const ANSWER_BYTES_MAX: usize = 4_096;
 
 /// The body of a batch.
 #[derive(Deserialize)]
@@ -211,7 +208,7 @@ async fn read_answer(response: Response) -> BatchResult {
     let status = response.status();
     let retry_after = response.headers().get(header::RETRY_AFTER);
     let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let body = Limited::new(response.into_body(), PUBLISH_ANSWER_BYTES_MAX).collect().await;
     let body = body.map(|body| body.to_bytes()).unwrap_or_default();
     let id = serde_json::from_slice::<Published>(&body).ok().map(|published| published.id);
     let error = match (status, &id) {

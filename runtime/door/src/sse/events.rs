@@ -54,7 +54,7 @@ pub(super) fn write_message(out: &mut Vec<u8>, message: &Message) {
     }
 }
 
-/// Appends the close. After a final one, the client that comes again is told to stop.
+/// Appends the close. A final one has an id, by which the server stops the client when it comes again.
 pub(super) fn write_close(out: &mut Vec<u8>, frame: &CloseFrame) {
     if is_final_code(frame.code) {
         out.extend_from_slice(format!("id: {FINAL}{}\n", frame.code).as_bytes());

@@ -1,7 +1,7 @@
 //! How fast clients may send to a room. Owns the meters of a room and of each connection.
 //!
 //! Invariant: a message that one meter refuses uses up nothing of another one. Without a limit there is no meter, and a
-//! message costs one branch. It does not know who is told of a refusal.
+//! message costs one branch. It does not know what a client learns of a refusal.
 
 use room_core::limits::Limits;
 use room_core::lock::lock;

@@ -29,7 +29,7 @@ impl Actor {
     /// Lets a client in, or refuses it.
     pub(super) async fn connect(&mut self, joining: JoinRequest) -> Result<(), StoreError> {
         let JoinRequest { visitor, outbox, reply } = joining;
-        let ConnectingClient { id, request, transport, secret } = visitor;
+        let ConnectingClient { id, request, transport, secret } = *visitor;
         // Before the client is on the list: `on_start` must not broadcast to a client that is not in yet. And
         // before the client replaces another: a client that cannot be admitted must replace nobody.
         if let Err(error) = self.ready().await? {
