@@ -207,6 +207,7 @@ const LAYERS: &[(&str, &[(&str, &str)])] = &[
             ("identity", ""),
             ("span", "limits"),
             ("encoding", "span"),
+            ("rate", ""),
             ("schedule", "limits"),
             ("exchange", "limits encoding"),
             ("fetch", "limits exchange"),

@@ -13,7 +13,8 @@ pub(crate) use read::nearest;
 use crate::mistake::Mistake;
 use room_runtime::{
     AssetSettings, AuthMode, AuthSettings, AutoResponse, BodyDelivery, CorsSetting, CronSetting,
-    FetchSettings, Limits, PartyName, RetentionSettings, Ttl, WebhookSettings, WhenQuiet,
+    FetchSettings, Limits, PartyName, PublishSettings, RetentionSettings, SseAccess, Ttl,
+    WebhookSettings, WhenQuiet,
 };
 use schemars::{JsonSchema, Schema, json_schema};
 use std::collections::BTreeMap;
@@ -53,6 +54,8 @@ pub(crate) struct Manifest {
     pub(crate) webhooks: Option<WebhookSettings>,
     /// Who may enter its rooms.
     pub(crate) auth: Option<AuthSettings>,
+    /// The servers that may publish to its rooms.
+    pub(crate) publish: Option<PublishSettings>,
     /// The environment its rooms see.
     pub(crate) vars: BTreeMap<String, String>,
     /// Every bound, with the project's own values.
@@ -86,6 +89,8 @@ pub(crate) struct Party {
     pub(crate) retention_at: Range<usize>,
     /// What it asks of its clients; the project says it, if `None`.
     pub(crate) auth: Option<Spanned<AuthMode>>,
+    /// Whether clients may connect by server-sent events.
+    pub(crate) sse: SseAccess,
 }
 
 /// The script of a party.
@@ -123,6 +128,7 @@ impl Party {
             retention: RetentionSettings::default(),
             retention_at: 0..0,
             auth: None,
+            sse: SseAccess::Off,
         }
     }
 }
@@ -175,6 +181,9 @@ pub(crate) struct ManifestKeys {
     /// Who may enter the rooms. Without it, everybody may, unless a hook refuses.
     #[schemars(default, with = "AuthKeys", skip_serializing_if = "Option::is_none")]
     auth: Option<AuthKeys>,
+    /// The servers that may publish to rooms by HTTP.
+    #[schemars(default, with = "PublishKeys", skip_serializing_if = "Option::is_none")]
+    publish: Option<PublishKeys>,
     /// The environment that the rooms see (`std::env::var`).
     #[schemars(default)]
     vars: BTreeMap<String, String>,
@@ -239,6 +248,9 @@ struct PartyKeys {
     /// they have any (`"optional"`), or nothing (`"off"`).
     #[schemars(default, with = "AuthModeKey", skip_serializing_if = "Option::is_none")]
     auth: Option<AuthModeKey>,
+    /// Whether clients may connect to its rooms by server-sent events, besides WebSockets.
+    #[schemars(default)]
+    sse: bool,
 }
 
 /// The messages that rooms remember: their number, the time for which each is kept, or both.
@@ -497,6 +509,43 @@ struct WebhooksKeys {
     /// The parties whose rooms they are sent of. Without it: all.
     #[schemars(default, with = "Vec<String>", skip_serializing_if = "Option::is_none")]
     parties: Option<Vec<String>>,
+}
+
+/// The servers that may publish to rooms by HTTP.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+struct PublishKeys {
+    /// Their keys: each is the name of the variable that has it, or a section with more.
+    #[schemars(length(min = 1, max = 32))]
+    keys: Vec<PublisherKey>,
+}
+
+/// A key of a server that may publish.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+enum PublisherKey {
+    /// The name of the variable with the key, which is for all rooms.
+    Name(String),
+    /// A key for some rooms.
+    Scoped(ScopedKeys),
+}
+
+/// A key for some rooms.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+struct ScopedKeys {
+    /// The name of the variable with the key, which `room env set NAME - --secret` sets: at least 16 bytes.
+    #[schemars(length(min = 1))]
+    secret: String,
+    /// The parties to whose rooms it may publish. Without it: all.
+    #[schemars(default, with = "Vec<String>", skip_serializing_if = "Option::is_none")]
+    parties: Option<Vec<String>>,
+    /// The names of the rooms, where a `*` at the end stands for any rest. Without it: all.
+    #[schemars(default, with = "Vec<String>", skip_serializing_if = "Option::is_none")]
+    rooms: Option<Vec<String>>,
 }
 
 /// What can happen to a room.

@@ -110,3 +110,11 @@ fn a_dashboard_of_a_server_rolls_back_and_no_client_notices() {
     let manifest = "name = \"dash\"\n\n[serve]\n\n[vars]\nVERSION = \"1\"\n";
     check_with_puppet("dashboard-server", manifest);
 }
+
+#[test]
+fn pages_of_another_origin_connect_by_server_sent_events() {
+    let project = Project::copy("tests/conformance/guest", "browser-events");
+    let manifest = "name = \"events\"\n[parties.main]\npath = \".\"\nsse = true\ncors = true\n";
+    project.write("room.toml", manifest);
+    run(&project, "events");
+}

@@ -54,3 +54,13 @@ fn clients_that_are_cut_off_come_back_to_their_connection() {
 fn sockets_stay_when_the_code_is_replaced() {
     check("reload");
 }
+
+#[test]
+fn clients_of_server_sent_events_hear_rooms_and_post_to_them() {
+    let project = Project::copy("tests/conformance/guest", "conformance-events");
+    let manifest = "name = \"conformance\"\n[parties.main]\npath = \".\"\nsse = true\n\
+                    [publish]\nkeys = [\"PUBLISH_KEY\"]\n";
+    project.write("room.toml", manifest);
+    project.write(".env", "PUBLISH_KEY=a-key-of-the-conformance-tests\n");
+    node::run("conformance/events.mjs", &project, &[]);
+}

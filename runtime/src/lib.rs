@@ -25,8 +25,9 @@ pub use room_core::{
     CronError, CronSetting, FetchHost, FetchHostError, FetchSettings, HistorySetting, LimitRow,
     Limits, Logs, METRICS, MetricKind, MetricRow, ModuleSource, NameError, Network, NetworkError,
     NodeId, Origin, OriginError, PartyConfig, PartyName, PeerNode, Preamble, PrefixError, Project,
-    Proxies, RetentionSettings, RoomId, RoomsPrefix, Space, SpaceError, StorageConfig, Tls, Ttl,
-    TtlError, WebhookError, WebhookSettings, WhenQuiet, node_name,
+    Proxies, PublishError, PublishKeySetting, PublishSettings, RetentionSettings, RoomId,
+    RoomsPrefix, ScopedPublishKey, Space, SpaceError, SseAccess, StorageConfig, Tls, Ttl, TtlError,
+    WebhookError, WebhookSettings, WhenQuiet, node_name,
 };
 pub use room_core::{
     assets, clock, config, connection, event, id, identity, limits, lock, schedule, span, ttl,

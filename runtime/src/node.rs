@@ -12,7 +12,8 @@ use room_core::clock::Clock;
 use room_core::config::{
     AssetError, Audience, AuthConfigError, AuthSettings, CacheControl, Cors, Cron, CronError,
     CronSetting, FetchHostError, FetchHosts, OldNameError, OriginError, Origins, PartyConfig,
-    PartyRename, PrefixError, Project, RetentionError, RoomsPrefix, StorageConfig, WebhookError,
+    PartyRename, PrefixError, Project, PublishError, PublishKeys, RetentionError, RoomsPrefix,
+    StorageConfig, WebhookError,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{NameError, PartyName, RoomId};
@@ -122,6 +123,9 @@ pub enum DeployError {
     /// Who may enter cannot be checked.
     #[error(transparent)]
     Auth(#[from] AuthConfigError),
+    /// The keys of the project's publishers cannot be used.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     /// A party's old name is invalid.
     #[error(transparent)]
     OldName(#[from] OldNameError),
@@ -316,6 +320,7 @@ impl Node {
         let lifetimes = self.lifetimes(&project.parties)?;
         let receiver = receiver_of(&project, &fetch_hosts)?;
         let auth = self.auth_of(&project, &fetch_hosts)?;
+        let publishers = publishers_of(&project)?;
         let renames = renames_of(&project.parties)?;
         let (begun, mut parties) = (Instant::now(), HashMap::new());
         for mut config in project.parties {
@@ -356,6 +361,7 @@ impl Node {
         expiry::keep(&self.store, self.served, Some(&lifetimes));
         self.crons.replace(crons);
         self.webhooks.replace(receiver);
+        self.door.set_publishers(publishers);
         self.door.set_prefix(prefix);
         self.door.forget_fetched();
         let single_page = project.asset_settings.single_page;
@@ -446,7 +452,7 @@ impl Node {
         origins: Origins,
     ) -> Result<Party, DeployError> {
         let engine = self.engine.clone();
-        let PartyConfig { module, vars, when_quiet, auto_response, cors, .. } = config;
+        let PartyConfig { module, vars, when_quiet, auto_response, cors, sse, .. } = config;
         let (request_bodies, settings) = (config.request_bodies, config.retention);
         let retention = settings.parse(&self.limits).map_err(|error| {
             let party = name.clone();
@@ -483,6 +489,7 @@ impl Node {
             fetch_hosts,
             request_bodies,
             retention,
+            sse,
             webhooks: WebhookEvents::default(),
             auth: None,
         })
@@ -578,6 +585,16 @@ fn receiver_of(
     let variables = project.parties.iter().flat_map(|party| &party.vars);
     let variables = variables.map(|(name, value)| (name.as_str(), value.as_str()));
     Ok(Some(WebhookReceiver::new(settings, &names, hosts, variables)?))
+}
+
+/// Returns the keys of those who may publish to the project's rooms.
+fn publishers_of(project: &Project) -> Result<PublishKeys, DeployError> {
+    let Some(settings) = &project.publish else { return Ok(PublishKeys::default()) };
+    let names = project.parties.iter().map(|party| PartyName::parse(&party.name));
+    let names: Vec<PartyName> = names.collect::<Result<_, _>>()?;
+    // A project's variables are those of each of its parties.
+    let variables = project.parties.first().map_or(&[][..], |party| &party.vars);
+    Ok(settings.keys_among(&names, variables)?)
 }
 
 fn start_error(ReloadError { room, error }: ReloadError) -> DeployError {

@@ -103,6 +103,8 @@ export class Connection<TState = unknown> {
   readonly url: string;
   /** The id, and what `getConnectionTags` returned. */
   readonly tags: readonly string[];
+  /** What carries its messages: `"sse"` for server-sent events, in a party with `sse = true`. */
+  readonly transport: "websocket" | "sse";
   /** The room's name. */
   readonly server: string;
   /** The room's name. */
@@ -547,6 +549,8 @@ export class Server<Env = Record<string, any>, Props = Record<string, unknown>> 
   /** A part of a response whose waiting code ended. */
   onChunk?(chunk: Chunk): Later<void>;
   onCron?(cron: Cron): Later<void>;
+  /** Another server publishes a message, by HTTP and with a key. Without it, the message goes to all connections. */
+  onPublish?(message: WSMessage): Later<void>;
   /** The room was not used for the time that `ttl` of its party names, and is deleted with this turn. */
   onExpire?(): Later<void>;
 

@@ -73,6 +73,8 @@ export interface ConnectOptions {
   claims?: Record<string, unknown>;
   /** A ticket that a room of the test made. */
   ticket?: string;
+  /** By which transport. `"websocket"` if it is not named. */
+  transport?: "websocket" | "sse";
 }
 
 /** A request of a client. */
@@ -134,6 +136,8 @@ export class TestRoom {
 
   /** Moves the clock. Alarms, timers, schedules and `setTimeout` that come due fire at their time. */
   advance(milliseconds: number): void;
+  /** Publishes a message, as another server does: calls `onPublish`. */
+  publish(message: string | ArrayBuffer | ArrayBufferView): void;
   /** Calls `onCron`. */
   cron(name: string, at?: number | Date): void;
   /** Ends the room as its `ttl` does: `onExpire`, and everything that is stored is gone. */

@@ -40,6 +40,27 @@ pub struct Close {
     pub clean: bool,
 }
 
+/// What carries the messages of a [`Connection`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Transport {
+    /// A WebSocket, both ways.
+    #[default]
+    WebSocket,
+    /// Server-sent events to the client, and a POST for each message of the client: `sse = true` of the party.
+    Sse,
+}
+
+impl Transport {
+    /// Its name: `websocket` or `sse`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::Sse => "sse",
+        }
+    }
+}
+
 /// A client of the room.
 ///
 /// A handle is cheap: what it describes is fetched when it is first asked for. It can be kept, but
@@ -118,6 +139,14 @@ impl Connection {
     /// What [`Room::tags`](crate::Room::tags) returned for it; empty if it is gone.
     pub fn tags(&self) -> &[String] {
         &self.fixed().tags
+    }
+
+    /// What carries its messages; a WebSocket if the connection is gone.
+    ///
+    /// A room need not ask: messages, closes and tags are the same for both. It matters where a client should get
+    /// less by one transport, such as bytes, which server-sent events carry as base64.
+    pub fn transport(&self) -> Transport {
+        Current::transport(&self.id).unwrap_or_default()
     }
 
     /// Sends a message to this client when the turn commits: `&value` as JSON text, a

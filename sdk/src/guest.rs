@@ -13,13 +13,14 @@ use std::panic;
 use std::time::UNIX_EPOCH;
 
 use crate::bindings::exports::room::runtime::{
-    batch, cron_events, door, events, expiry, fetch, outcall_events, stream_events, timer_events,
+    batch, cron_events, door, events, expiry, fetch, outcall_events, publish_events, stream_events,
+    timer_events,
 };
 use crate::bindings::room::runtime::{
     alarm, answer, attachment, connections, fetch_now, history, identity, inbox, log, outcalls,
-    room, storage, streams, timers, types,
+    room, storage, streams, timers, transports, types,
 };
-use crate::connection::{Close, Connection};
+use crate::connection::{Close, Connection, Transport};
 use crate::context::Context;
 use crate::cron::Cron;
 use crate::error::{
@@ -193,6 +194,12 @@ impl<R: Room> stream_events::Guest for Component<R> {
     }
 }
 
+impl<R: Room> publish_events::Guest for Component<R> {
+    fn on_publish(message: types::Message) -> Result<(), String> {
+        Self::turn(|room, ctx| room.on_publish(ctx, message.into()))
+    }
+}
+
 impl<R: Room> cron_events::Guest for Component<R> {
     fn on_cron(name: String, at: u64) -> Result<(), String> {
         Self::turn(|room, ctx| room.on_cron(ctx, Cron::new(name, at)))
@@ -261,6 +268,13 @@ impl Host for Wasm {
 
     fn connection(id: &str) -> Option<ConnectionData> {
         connections::get(id).map(Into::into)
+    }
+
+    fn transport(id: &str) -> Option<Transport> {
+        transports::transport_of(id).map(|transport| match transport {
+            transports::Transport::Websocket => Transport::WebSocket,
+            transports::Transport::Sse => Transport::Sse,
+        })
     }
 
     fn send(id: &str, message: Message) -> Result<(), ConnectionError> {

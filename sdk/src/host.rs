@@ -8,7 +8,7 @@
 //! directly. It changes without notice.
 
 use crate::Result as AnyResult;
-use crate::connection::Connection;
+use crate::connection::{Connection, Transport};
 use crate::error::{
     ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError,
 };
@@ -130,6 +130,7 @@ pub trait Host {
     fn connections(tag: Option<&str>) -> Vec<ConnectionData>;
     fn connection_ids(tag: Option<&str>) -> Vec<String>;
     fn connection(id: &str) -> Option<ConnectionData>;
+    fn transport(id: &str) -> Option<Transport>;
     fn send(id: &str, message: Message) -> Result<(), ConnectionError>;
     fn broadcast(
         message: Message,

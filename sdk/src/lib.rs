@@ -90,7 +90,7 @@ struct Guide;
 
 pub use anyhow::{anyhow, bail, ensure};
 
-pub use connection::{Close, Connection};
+pub use connection::{Close, Connection, Transport};
 pub use context::{Alarm, Broadcast, Context};
 pub use cron::Cron;
 pub use error::{
@@ -233,6 +233,12 @@ pub trait Room: Default + 'static {
     /// comes again after 2 s, 4 s, … six times; the other room is not called again.
     fn on_answer(&mut self, ctx: &Context, answer: Answer) -> Result {
         Ok(())
+    }
+
+    /// Another server publishes a message to the room, by HTTP and with a key of `[publish]` in `room.toml`. By default the
+    /// room sends it to all its clients. The server is answered when the turn is durable; on `Err` it gets 500.
+    fn on_publish(&mut self, ctx: &Context, message: Message) -> Result {
+        ctx.broadcast(message).send()
     }
 
     /// A cron of the project is due, as `[crons]` of `room.toml` has it; see [`Cron`]. On `Err` the call is retried

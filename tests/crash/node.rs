@@ -86,6 +86,7 @@ async fn start(
         request_bodies: BodyDelivery::Whole,
         retention: RetentionSettings::default(),
         auth: None,
+        sse: Default::default(),
     };
     let webhooks = Some(WebhookSettings {
         url: format!("http://{origin}/webhooks"),

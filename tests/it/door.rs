@@ -40,6 +40,7 @@ async fn party_names_match_in_every_spelling() {
         request_bodies: BodyDelivery::Whole,
         retention: RetentionSettings::default(),
         auth: None,
+        sse: Default::default(),
     };
     node.deploy_project(vec![party("main"), party("ChatRoom")]).await.unwrap();
     for spelling in ["chat-room", "ChatRoom", "chat_room", "CHAT_ROOM", "chatRoom"] {

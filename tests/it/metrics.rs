@@ -261,6 +261,7 @@ async fn node_on(dir: &Path, audience: Audience) -> Runtime {
         request_bodies: BodyDelivery::Whole,
         retention: RetentionSettings::default(),
         auth: None,
+        sse: Default::default(),
     };
     node.deploy(Project { parties: vec![party], ..Project::default() }).await.unwrap();
     node

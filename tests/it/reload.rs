@@ -71,6 +71,7 @@ async fn a_removed_party_closes_its_sockets() {
         request_bodies: BodyDelivery::Whole,
         retention: RetentionSettings::default(),
         auth: None,
+        sse: Default::default(),
     };
     node.deploy_project(vec![party]).await.unwrap();
     assert_eq!(client.closed().await.0, 1012);

@@ -6,8 +6,8 @@ use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
     AssetSettings, Audience, AuthMode, AuthSettings, AutoResponse, BodyDelivery, Config,
     CorsSetting, CronSetting, DeployError, Deployed, FetchSettings, Limits, PartyConfig, Preamble,
-    Project, Proxies, RetentionSettings, Runtime, StartError, StorageConfig, Tls, Ttl,
-    WebhookSettings, WhenQuiet,
+    Project, Proxies, PublishKeySetting, PublishSettings, RetentionSettings, Runtime, SseAccess,
+    StartError, StorageConfig, Tls, Ttl, WebhookSettings, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -27,12 +27,14 @@ pub struct Setup {
     cors: Option<CorsSetting>,
     request_bodies: BodyDelivery,
     retention: RetentionSettings,
+    sse: SseAccess,
     prefix: Option<String>,
     fetch: FetchSettings,
     crons: Vec<CronSetting>,
     webhooks: Option<WebhookSettings>,
     auth: Option<AuthSettings>,
     auth_mode: Option<AuthMode>,
+    publish: Option<PublishSettings>,
     origins: Vec<String>,
     tls: Option<Tls>,
     proxies: Proxies,
@@ -67,12 +69,14 @@ impl Setup {
             cors: None,
             request_bodies: BodyDelivery::Whole,
             retention: RetentionSettings::default(),
+            sse: SseAccess::Off,
             prefix: None,
             fetch: FetchSettings::default(),
             crons: Vec::new(),
             webhooks: None,
             auth: None,
             auth_mode: None,
+            publish: None,
             origins: Vec::new(),
             tls: None,
             proxies: Proxies::default(),
@@ -174,10 +178,24 @@ impl Setup {
         self
     }
 
+    /// With clients that connect by server-sent events.
+    #[must_use]
+    pub fn sse(mut self) -> Self {
+        self.sse = SseAccess::On;
+        self
+    }
+
     /// With these crons, and no others.
     #[must_use]
     pub fn crons(mut self, crons: &[CronSetting]) -> Self {
         self.crons = crons.to_vec();
+        self
+    }
+
+    /// With these keys of publishers.
+    #[must_use]
+    pub fn publish(mut self, keys: Vec<PublishKeySetting>) -> Self {
+        self.publish = Some(PublishSettings { keys });
         self
     }
 
@@ -365,6 +383,7 @@ impl TestNode {
             request_bodies: self.setup.request_bodies,
             retention: self.setup.retention,
             auth: self.setup.auth_mode,
+            sse: self.setup.sse,
         }
     }
 
@@ -374,7 +393,7 @@ impl TestNode {
     /// As [`Runtime::deploy`].
     pub async fn deploy_project(&self, parties: Vec<PartyConfig>) -> Result<Deployed, DeployError> {
         let Setup { assets, asset_settings, origins, prefix, fetch, crons, .. } = &self.setup;
-        let Setup { webhooks, auth, .. } = &self.setup;
+        let Setup { webhooks, auth, publish, .. } = &self.setup;
         let project = Project {
             parties,
             assets: assets.clone(),
@@ -385,6 +404,7 @@ impl TestNode {
             crons: crons.clone(),
             webhooks: webhooks.clone(),
             auth: auth.clone(),
+            publish: publish.clone(),
         };
         within("a deployment", self.runtime.deploy(project)).await
     }

@@ -96,6 +96,7 @@ fn release(
         crons: manifest.crons.clone(),
         webhooks: manifest.webhooks.clone(),
         auth: manifest.auth.clone(),
+        publish: manifest.publish.clone(),
         prefix: manifest.prefix.as_ref().map(|own| own.get_ref().clone()),
         ..Release::default()
     };
@@ -116,6 +117,7 @@ fn release(
             resume: party.retention.resume,
             history: party.retention.history,
             auth: party.auth.as_ref().map(|own| *own.get_ref()),
+            sse: party.sse,
         });
     }
     let defaults = Limits::default();

@@ -8,7 +8,7 @@ use crate::building::Component;
 use crate::project::Project;
 use room_runtime::{
     AssetSettings, AuthSettings, CronSetting, Deployed, FetchSettings, Notice, PartyConfig,
-    WebhookSettings,
+    PublishSettings, WebhookSettings,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,6 +26,7 @@ pub(super) struct Deployment {
     crons: Vec<CronSetting>,
     webhooks: Option<WebhookSettings>,
     auth: Option<AuthSettings>,
+    publish: Option<PublishSettings>,
 }
 
 /// The result of a deployment.
@@ -69,6 +70,7 @@ impl Deployment {
                 request_bodies: party.request_bodies,
                 retention: party.retention,
                 auth: party.auth.as_ref().map(|own| *own.get_ref()),
+                sse: party.sse,
             })
         });
         let origins = project.manifest.origins.clone();
@@ -77,7 +79,19 @@ impl Deployment {
         let (assets, fetch) = (project.assets(), project.manifest.fetch.clone());
         let (parties, crons) = (parties.collect(), project.manifest.crons.clone());
         let (webhooks, auth) = (project.manifest.webhooks.clone(), project.manifest.auth.clone());
-        Self { parties, assets, asset_settings, origins, prefix, fetch, crons, webhooks, auth }
+        let publish = project.manifest.publish.clone();
+        Self {
+            parties,
+            assets,
+            asset_settings,
+            origins,
+            prefix,
+            fetch,
+            crons,
+            webhooks,
+            auth,
+            publish,
+        }
     }
 
     fn same_as(&self, other: &Self) -> bool {
@@ -93,10 +107,11 @@ impl Deployment {
                 request_bodies,
                 retention,
                 auth,
+                sse,
                 module: _,
             } = party.clone();
             let answers = (auto_response, ttl, cors, request_bodies);
-            (name, was, vars, when_quiet, answers, retention, auth)
+            (name, was, vars, when_quiet, answers, (retention, sse), auth)
         };
         self.assets == other.assets
             && self.asset_settings == other.asset_settings
@@ -106,6 +121,7 @@ impl Deployment {
             && self.crons == other.crons
             && self.webhooks == other.webhooks
             && self.auth == other.auth
+            && self.publish == other.publish
             && self.parties.len() == other.parties.len()
             && self
                 .parties
@@ -142,6 +158,7 @@ impl Reloader {
             crons: deployment.crons.clone(),
             webhooks: deployment.webhooks.clone(),
             auth: deployment.auth.clone(),
+            publish: deployment.publish.clone(),
         };
         let deployed = self.node.runtime().deploy(project).await?;
         Ok(match self.last.replace(deployment) {

@@ -8,6 +8,7 @@ mod auth;
 mod cors;
 mod crons;
 mod fetch;
+mod publish;
 mod retention;
 mod webhooks;
 
@@ -27,8 +28,10 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys of the file and of its sections.
-pub(super) const TOP: &[&str] =
-    &["name", "parties", "assets", "serve", "fetch", "crons", "webhooks", "auth", "vars", "limits"];
+pub(super) const TOP: &[&str] = &[
+    "name", "parties", "assets", "serve", "fetch", "crons", "webhooks", "auth", "publish", "vars",
+    "limits",
+];
 pub(super) const PARTY: &[&str] = &[
     "path",
     "script",
@@ -39,6 +42,7 @@ pub(super) const PARTY: &[&str] = &[
     "ttl",
     "cors",
     "request_bodies",
+    "sse",
     "resume",
     "history",
     "auth",
@@ -70,6 +74,7 @@ pub(super) const ASSETS: &[&str] = &["dir", "build", "single_page", "cache"];
 pub(super) const CRON: &[&str] = &["schedule", "zone", "party", "room", "rooms"];
 pub(super) const SERVE: &[&str] = &["hosts", "origins", "prefix"];
 pub(super) const FETCH: &[&str] = &["hosts"];
+pub(super) const PUBLISH: &[&str] = &["keys"];
 pub(super) const WEBHOOKS: &[&str] = &["url", "events", "parties", "secret"];
 
 /// The names of keys in other tools, and their names here.
@@ -90,6 +95,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("request_bodies", "it belongs to a party: `[parties.main]`"),
     ("resume", "it belongs to a party: `[parties.main]`"),
     ("history", "it belongs to a party: `[parties.main]`"),
+    ("sse", "it belongs to a party: `[parties.main]`"),
     ("dir", "it belongs to `[assets]`"),
     ("build", "the scripts of pages belong to `[assets]`; those of rooms need no command"),
     ("single_page", "it belongs to `[assets]`"),
@@ -99,7 +105,7 @@ const FOREIGN: &[(&str, &str)] = &[
     ("schedule", "it belongs to a cron: `[crons.NAME]`"),
     ("url", "it belongs to `[webhooks]`"),
     ("events", "it belongs to `[webhooks]`"),
-    ("secret", "it belongs to `[webhooks]` or `[auth]`"),
+    ("secret", "it belongs to `[webhooks]` or `[auth]`, or to a key of `[publish]`"),
     ("jwks", "it belongs to `[auth]`"),
 ];
 
@@ -151,7 +157,7 @@ impl ManifestReader<'_> {
         let mut serve = Serve::default();
         let mut fetched = Vec::new();
         let mut crons = Vec::new();
-        let (mut webhooks, mut auth) = (None, None);
+        let (mut webhooks, mut auth, mut publish) = (None, None, None);
         let mut vars = BTreeMap::new();
         let mut limits = Limits::default();
         for (key, value) in table {
@@ -164,6 +170,7 @@ impl ManifestReader<'_> {
                 "crons" => crons = self.crons(value),
                 "webhooks" => webhooks = self.webhooks(value),
                 "auth" => auth = self.auth(value),
+                "publish" => publish = self.publish(value),
                 "vars" => vars = self.vars(value),
                 "limits" => limits = self.limits(value),
                 _ => self.unknown(key, "room.toml", TOP),
@@ -181,6 +188,7 @@ impl ManifestReader<'_> {
         let crons = self.checked_crons(crons, &parties, &limits);
         let webhooks = self.checked_webhooks(webhooks, &parties);
         let auth = self.checked_auth(auth, &parties);
+        let publish = self.checked_publish(publish, &parties);
         let Some(name) = name else {
             self.complain(Code::NoName, "the project has no name", 0..0, "here")
                 .help_last("put `name = \"my-project\"` at the top of the file");
@@ -201,6 +209,7 @@ impl ManifestReader<'_> {
             crons,
             webhooks,
             auth,
+            publish,
             vars,
             limits,
         })
@@ -294,6 +303,10 @@ impl ManifestReader<'_> {
                     party.retention.history = self.history(&format!("{place}.history"), value);
                     party.retention_at = value.span();
                 }
+                "sse" => match value.get_ref().as_bool() {
+                    Some(on) => party.sse = on.into(),
+                    None => self.wrong_type(&format!("{place}.sse"), "true or false", value),
+                },
                 _ => self.unknown(key, &format!("[{place}]"), PARTY),
             }
         }

@@ -13,6 +13,7 @@ mod module;
 mod origin;
 mod prefix;
 mod proxies;
+mod publish;
 mod renames;
 mod retention;
 mod space;
@@ -28,6 +29,9 @@ pub use origin::Origins;
 pub use origin::{Origin, OriginError};
 pub use prefix::{PrefixError, RoomsPrefix};
 pub use proxies::{Network, NetworkError, Preamble, Proxies};
+pub use publish::{
+    PublishError, PublishKey, PublishKeySetting, PublishKeys, PublishSettings, ScopedPublishKey,
+};
 pub use renames::{OldNameError, PartyRename};
 pub use retention::{HistoryAccess, HistorySetting, Retention, RetentionError, RetentionSettings};
 pub use space::{PeerNode, Space, SpaceError, node_name};
@@ -108,6 +112,8 @@ pub struct Project {
     pub webhooks: Option<WebhookSettings>,
     /// Who may enter its rooms. Without it, everybody may.
     pub auth: Option<AuthSettings>,
+    /// The servers that may publish to its rooms.
+    pub publish: Option<PublishSettings>,
 }
 
 /// One party of a project.
@@ -135,6 +141,38 @@ pub struct PartyConfig {
     pub retention: RetentionSettings,
     /// What it asks of its clients; `None` leaves it to the project.
     pub auth: Option<AuthMode>,
+    /// Whether clients may connect by server-sent events.
+    pub sse: SseAccess,
+}
+
+/// Whether clients may connect to a party's rooms by server-sent events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "bool", into = "bool")]
+pub enum SseAccess {
+    /// They may not: the room's `on_request` answers requests for event streams.
+    #[default]
+    Off,
+    /// They may: such a request opens a connection.
+    On,
+}
+
+impl SseAccess {
+    /// Returns true for [`SseAccess::Off`].
+    pub fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
+}
+
+impl From<bool> for SseAccess {
+    fn from(on: bool) -> Self {
+        if on { Self::On } else { Self::Off }
+    }
+}
+
+impl From<SseAccess> for bool {
+    fn from(access: SseAccess) -> Self {
+        access == SseAccess::On
+    }
 }
 
 /// A client's text message and its answer. The server answers it, and the room never receives it.

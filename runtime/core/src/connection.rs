@@ -33,6 +33,20 @@ pub struct Connection {
     pub link: Link,
     /// Who it is, if the door checked that.
     pub identity: Option<Identity>,
+    /// What carries its messages.
+    #[serde(default)]
+    pub transport: Transport,
+}
+
+/// What carries the messages of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// A WebSocket, both ways.
+    #[default]
+    WebSocket,
+    /// Server-sent events to the client, and a POST for each message of the client.
+    Sse,
 }
 
 /// The state of a connection's link, which only moves forward.
@@ -138,6 +152,7 @@ pub fn connection(id: &str, serial: u64, tags: &[&str]) -> Connection {
         state: Bytes::new(),
         link: Link::Open,
         identity: None,
+        transport: Transport::default(),
     }
 }
 

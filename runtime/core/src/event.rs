@@ -100,6 +100,13 @@ pub enum Event {
         /// Until when the other room may repeat the call, in milliseconds since 1970.
         until_ms: u64,
     },
+    /// Another server publishes a message.
+    Publish {
+        /// The message.
+        message: Message,
+        /// What the room keeps if the callback does not end after a flush, in case the server may repeat it.
+        receipt: Option<Box<CallReceipt>>,
+    },
     /// The time for the room's next tick has come.
     Tick,
     /// A cron of the project is due.
@@ -130,6 +137,7 @@ impl Event {
             Self::Answer { .. } => "answer",
             Self::Chunk(_) => "chunk",
             Self::Call { .. } => "call",
+            Self::Publish { .. } => "publish",
             Self::Tick => "tick",
             Self::Cron { .. } => "cron",
             Self::Expire => "expire",

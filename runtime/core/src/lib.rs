@@ -33,6 +33,7 @@ pub mod line;
 pub mod lock;
 pub mod logs;
 pub mod metrics;
+pub mod rate;
 pub mod schedule;
 pub mod span;
 pub mod ttl;
@@ -45,7 +46,8 @@ pub use config::{
     AuthSettings, AutoResponse, Config, ConfigError, CorsSetting, CronError, CronSetting,
     FetchHost, FetchHostError, FetchSettings, HistorySetting, ModuleSource, Network, NetworkError,
     Origin, OriginError, PartyConfig, PeerNode, Preamble, PrefixError, Project, Proxies,
-    RetentionSettings, RoomsPrefix, Space, SpaceError, StorageConfig, Tls, WebhookError,
+    PublishError, PublishKeySetting, PublishSettings, RetentionSettings, RoomsPrefix,
+    ScopedPublishKey, Space, SpaceError, SseAccess, StorageConfig, Tls, WebhookError,
     WebhookSettings, WhenQuiet, node_name,
 };
 pub use event::BodyDelivery;

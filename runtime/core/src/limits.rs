@@ -26,7 +26,14 @@ pub struct LimitRow {
 }
 
 /// Limits that may be set to 0.
-const MAY_BE_ZERO: [&str; 1] = ["drain_spread_ms"];
+const MAY_BE_ZERO: [&str; 6] = [
+    "drain_spread_ms",
+    "address_connects_per_s",
+    "connection_messages_per_s",
+    "connection_bytes_per_s",
+    "room_messages_per_s",
+    "room_bytes_per_s",
+];
 
 impl LimitRow {
     /// Returns the least value of this limit.
@@ -105,6 +112,13 @@ limits! {
     buffered_bytes_max: "bytes" = 2 * GIB, "Bytes of unfinished messages, mailboxes, outboxes, streams and request bodies of this node together, counted in pages of 4 KiB; a holder of less than a page is not counted", "the newest demand is refused as at its own bound: an unfinished message or a slow client is closed with 1013, a request is answered 503, a socket stops reading; an empty mailbox or outbox still takes one item";
     connections_max: "connections" = 20_000, "Open TCP connections of this node", "further connections wait in the kernel's backlog";
     connections_per_address_max: "connections" = 10_000, "Open connections of one client's address, or of one IPv6 network of 64 bits; behind a trusted proxy, requests and sockets of one client", "429; beyond an eighth more, connections are closed without an answer";
+    rates_burst_s: "s" = 10, "Seconds whose units of the rates below may come at once", "what follows comes at the pace of the rate";
+    address_connects_per_s: "connections/s" = 0, "Connections to rooms that one client's address begins, counted as by `connections_per_address_max`; 0 for no bound", "429 with `retry-after`, before a hook or a room runs";
+    rated_addresses_max: "addresses" = 65_536, "Addresses whose connections a node counts by `address_connects_per_s`", "those that have not connected for longest begin anew";
+    connection_messages_per_s: "messages/s" = 0, "Messages of one connection; 0 for no bound", "the message is lost, and its client closed with 1008; a POST is answered 429 with `retry-after`";
+    connection_bytes_per_s: "bytes/s" = 0, "Bytes of the messages of one connection; 0 for no bound", "as with `connection_messages_per_s`";
+    room_messages_per_s: "messages/s" = 0, "Messages of all clients to one room, and publications to it; 0 for no bound", "as with `connection_messages_per_s`, for the client that sent it; a publication is answered 429";
+    room_bytes_per_s: "bytes/s" = 0, "Bytes of such messages to one room; 0 for no bound", "as with `room_messages_per_s`";
     half_open_max: "connections" = 4_096, "Connections that have not sent the head of their first request", "the one that has been silent longest is closed";
     room_connections_max: "connections" = 5_000, "Open connections of one room, with those whose clients are away", "accepted and closed with 1013";
     replacements_max: "replacements" = 10, "Connections with one id that replace each other within `replacement_window_ms`", "the newer one is accepted and closed with 1013, and the log names the id";
@@ -151,6 +165,10 @@ limits! {
     streams_max: "streams" = 1_000, "Responses of one room that are open after their on_request: streams, and answers of later turns", "a further one is refused";
     stream_idle_ms_max: "ms" = 3_600_000, "Time without a write to a stream of a room", "the stream is cut, and on_stream_close; an EventSource connects again";
     stream_keep_alive_ms: "ms" = 15_000, "Time without a write to a stream of server-sent events (`text/event-stream`)", "the server sends a comment, which no page sees";
+    sse_retry_ms: "ms" = 2_000, "Time after which an EventSource connects again, up to as much more by chance", "it connects again";
+    publish_batch_max: "messages" = 256, "Messages in one batch of `/_room/publish`", "413";
+    publish_batch_bytes_max: "bytes" = 4 * MIB, "Size of the body of such a batch", "413";
+    publish_once_ms: "ms" = 600_000, "Time for which a room knows the idempotency key of a publication", "a repetition is carried out again";
     connect_ms_max: "ms" = 10_000, "Time from an upgrade's delivery to its answer", "503";
     rooms_active_max: "rooms" = 10_000, "Rooms with a live instance, per project and per process, at most what the kernel's mappings allow", "the least recently used idle room is evicted; if no room is idle, the new room answers 503";
     rooms_memory_bytes_max: "bytes" = 16 * GIB, "Linear memories of live rooms together, per project and per process; pages that a guest never touched count, too", "as with `rooms_active_max`";

@@ -13,8 +13,8 @@
 mod labels;
 
 pub use labels::{
-    AuthRefusal, BadPreamble, CacheLookup, CallEnd, Crowd, FetchEnd, LabelValues, Refusal,
-    ResumeGap, StatusClass, StreamCut, TurnEnd,
+    AuthRefusal, BadPreamble, CacheLookup, CallEnd, Crowd, FetchEnd, LabelValues, RateBound,
+    Refusal, ResumeGap, StatusClass, StreamCut, TurnEnd,
 };
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
@@ -232,6 +232,8 @@ metrics! {
             "Time for which the gate held a turn's outputs until they were durable. Outputs that did not wait are not counted";
         messages_sent: Counter = "room_messages_sent_total", "messages",
             "Messages that sockets took from their outboxes, and writes that streams took";
+        rate_overruns: CounterBy<RateBound> = "room_messages_refused_total", "messages",
+            "Messages of clients and publications that were refused because they came too fast, by the limit";
         outbox_overflows: Counter = "room_outbox_overflows_total", "connections",
             "Connections and streams that the server closed because the client read too slowly";
         resumed: Counter = "room_resumed_total", "connections",
@@ -302,11 +304,11 @@ metrics! {
     /// The metrics of the door.
     door DoorMetrics {
         sockets: Gauge = "room_sockets_open", "sockets",
-            "Open WebSockets, including those that are being refused";
+            "Open WebSockets and event streams, including those that are being refused";
         open_seconds: Histogram = "room_open_seconds", "seconds",
-            "Time from an accepted client's request to its WebSocket, including hooks";
+            "Time from an accepted client's request to its WebSocket or event stream, including hooks";
         refusals: CounterBy<Refusal> = "room_upgrades_refused_total", "handshakes",
-            "WebSocket handshakes that the server refused";
+            "WebSocket handshakes and event streams that the server refused";
         auth_refusals: CounterBy<AuthRefusal> = "room_auth_refused_total", "requests",
             "Requests and WebSocket handshakes that `[auth]` refused, and messages that a ticket does not allow";
         jwks_fetches: CounterBy<FetchEnd> = "room_jwks_fetches_total", "requests",
@@ -322,7 +324,7 @@ metrics! {
         hook_cache: CounterBy<CacheLookup> = "room_hook_cache_lookups_total", "lookups",
             "Responses that hooks asked the cache for: there (hit), under way for another hook (shared), or requested (miss)";
         messages_received: Counter = "room_messages_received_total", "messages",
-            "Messages received from clients, including those that are answered without the room";
+            "Messages received from clients, by sockets and by POSTs, including those that are answered without the room";
     }
     /// The metrics of the listener. A server with several projects has one listener for all of them.
     listener ListenerMetrics {

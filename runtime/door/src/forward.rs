@@ -95,7 +95,7 @@ pub(super) async fn unless_here(
     if homes.is_alone() {
         return Ok(request);
     }
-    let named = door.named(request.uri());
+    let named = door.home_named(request.uri());
     let by = request.headers_mut().remove(BY);
     let Some(home) =
         named.as_ref().ok().and_then(Option::as_ref).and_then(|room| door.elsewhere(room))

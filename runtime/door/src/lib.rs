@@ -23,8 +23,11 @@ mod listener;
 mod outside;
 mod overlay;
 mod porter;
+mod post;
+mod publish;
 mod returning;
 mod socket;
+mod sse;
 mod status;
 mod upgrade;
 
@@ -49,7 +52,7 @@ use axum::routing::{any, get};
 use outside::HookClient;
 use room_auth::{Jwks, UsedTickets};
 use room_core::clock::Clock;
-use room_core::config::{Audience, CacheControl, FetchHosts, PeerNode, RoomsPrefix};
+use room_core::config::{Audience, CacheControl, FetchHosts, PeerNode, PublishKeys, RoomsPrefix};
 use room_core::id::{NameError, NodeId, RoomId};
 use room_core::limits::{Limits, size};
 use room_core::lock::lock;
@@ -90,6 +93,8 @@ struct FrontDoorInner {
     pages: watch::Sender<()>,
     /// Places for pages that watch the notices.
     overlays: Arc<Semaphore>,
+    /// The keys of those who may publish to rooms.
+    publishers: Mutex<Arc<PublishKeys>>,
     /// Instances that hooks of this project may use at the same time.
     hooks: Semaphore,
     /// Instances that hooks may use at the same time if they may wait for other servers.
@@ -136,6 +141,7 @@ impl FrontDoor {
             audience,
             metrics,
             prefix: Mutex::default(),
+            publishers: Mutex::default(),
             assets: Mutex::default(),
             notices: watch::Sender::new(None),
             pages: watch::Sender::new(()),
@@ -161,6 +167,8 @@ impl FrontDoor {
             .route("/_room/overlay.js", get(overlay::script))
             .route("/_room/overlay", get(overlay::events))
             .route("/_room/client.js", get(client::script))
+            .route(publish::PATH, any(publish::many))
+            .route("/_room/publish/{*room}", any(publish::single))
             .fallback(anywhere)
             .layer(from_fn_with_state(self.clone(), head::check))
             .layer(http::count_requests(self.0.metrics.door.clone()))
@@ -204,6 +212,11 @@ impl FrontDoor {
         *lock(&self.0.prefix) = prefix;
     }
 
+    /// Lets these servers publish to rooms from now on.
+    pub fn set_publishers(&self, keys: PublishKeys) {
+        *lock(&self.0.publishers) = Arc::new(keys);
+    }
+
     /// Forgets what hooks of the previous deployment fetched and kept.
     pub fn forget_fetched(&self) {
         self.0.hook_client.forget();
@@ -219,6 +232,10 @@ impl FrontDoor {
         self.0.pages.send_replace(());
     }
 
+    fn publishers(&self) -> Arc<PublishKeys> {
+        lock(&self.0.publishers).clone()
+    }
+
     fn assets(&self) -> Option<Arc<Assets>> {
         lock(&self.0.assets).clone()
     }
@@ -226,6 +243,14 @@ impl FrontDoor {
     /// Returns the room that a URL names.
     fn named(&self, uri: &::http::Uri) -> NamedRoom {
         self.room_of(uri.path())
+    }
+
+    /// Returns the room to whose home a request belongs.
+    fn home_named(&self, uri: &::http::Uri) -> NamedRoom {
+        match self.named(uri) {
+            Ok(None) => publish::named(self, uri.path()),
+            named => named,
+        }
     }
 
     /// Returns the room of a path.
@@ -324,9 +349,12 @@ async fn to_room(State(door): State<FrontDoor>, request: Request) -> Response {
     if let Some(response) = page.preflight(&request) {
         return response;
     }
-    let response = match http::ask_room(&door, request, &named).await {
-        Ok(response) => response,
-        Err(error) => door.refuse(&error, &named).into_response(),
+    if sse::is_asked_for(&door, &request, &named) {
+        return page.admit(sse::open(door, request, &named).await);
+    }
+    let answer = match post::is_one(&door, &request, &named) {
+        true => post::receive(&door, request, &named).await,
+        false => http::ask_room(&door, request, &named).await,
     };
-    page.admit(response)
+    page.admit(answer.unwrap_or_else(|error| door.refuse(&error, &named).into_response()))
 }

@@ -12,6 +12,7 @@ mod tls;
 mod write_deadline;
 
 pub use crowd::Capacity;
+use crowd::ConnectRates;
 pub use tls::Certificates;
 pub use tls::TlsError;
 
@@ -36,6 +37,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -131,6 +133,7 @@ impl Listener {
             // Without this option, small frames wait for the acknowledgement of earlier ones. A socket that refuses the
             // option is served all the same.
             drop(tcp.set_nodelay(true));
+            notice_vanished_clients(&tcp, &self.limits);
             connections.spawn(hall.clone().receive(tcp, from, Arc::new(place)));
         }
         drop(self.tcp);
@@ -282,7 +285,9 @@ impl AcceptedClient {
             }
         }
         let addr = if self.peer.addr.is_loopback() { client.addr } else { self.peer.addr };
-        let arrival = RequestArrival { place, scheme: client.scheme, client: addr, crowded };
+        let connects = self.hall.capacity.connects.clone().map(|rates| (rates, client.addr));
+        let arrival =
+            RequestArrival { place, scheme: client.scheme, client: addr, crowded, connects };
         request.extensions_mut().insert(arrival);
         request
     }
@@ -302,6 +307,20 @@ pub(super) struct RequestArrival {
     pub(super) client: IpAddr,
     /// The limit of connections for its client's address, if the address has exceeded it.
     pub(super) crowded: Option<u64>,
+    /// The rates of connections, and the address that they count for, if a limit bounds them.
+    connects: Option<(ConnectRates, IpAddr)>,
+}
+
+/// Lets a request begin a connection to a room.
+///
+/// # Errors
+/// [`DoorError::ConnectsTooFast`].
+pub(super) fn admit_connect<B>(request: &Request<B>) -> Result<(), DoorError> {
+    let arrival = request.extensions().get::<RequestArrival>();
+    match arrival.and_then(|arrival| arrival.connects.as_ref()) {
+        Some((rates, addr)) => rates.admit(*addr, Instant::now()),
+        None => Ok(()),
+    }
 }
 
 /// The scheme of a URL.
@@ -328,6 +347,16 @@ pub(super) struct ConnectionSlot {
     permit: Arc<OwnedSemaphorePermit>,
     /// `None` if each request takes its own.
     address: Option<Arc<AddressSlot>>,
+}
+
+/// Ends the connection of a client that acknowledges nothing for `write_ms_max`. Bytes that the kernel took look written,
+/// so a stream to a client without power would go on as long as the kernel has space for it. A system without the option
+/// notices such a client later.
+fn notice_vanished_clients(tcp: &TcpStream, limits: &Limits) {
+    #[cfg(target_os = "linux")]
+    drop(socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(ms(limits.write_ms_max))));
+    #[cfg(not(target_os = "linux"))]
+    let _ = (tcp, limits);
 }
 
 /// Returns a server for HTTP/1.1 only. hyper-util's builder for both versions waits without a time limit for the first

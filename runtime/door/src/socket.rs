@@ -1,9 +1,9 @@
-//! The opening of a WebSocket. Owns how a client gets from its handshake to a room, or is refused.
+//! The opening of a WebSocket. Owns how a client gets from its handshake to a room, or is refused, by whichever transport.
 //!
 //! Invariant: a handshake is answered when the room has let the client in, or by a socket that closes at once with the
 //! reason. It does not know what frames mean, or what happens on the open socket: `driver` does.
 
-mod driver;
+pub(crate) mod driver;
 
 use crate::address::connection_of_query;
 use crate::carrier::{IDS_PROTOCOL, MessageForm, PartySocket};
@@ -11,6 +11,7 @@ use crate::fetch::{self, SocketWay};
 use crate::hooks::{self, Decision, LOOKS_MAX};
 use crate::http::{append, plain, respond};
 use crate::identity::{self, Admitted};
+use crate::listener::admit_connect;
 use crate::returning::ReturnQuery;
 use crate::status::DoorError;
 use crate::upgrade::{Socket, UpgradeHandshake, chosen_protocol};
@@ -22,8 +23,9 @@ use bytes::Bytes;
 use driver::RoomMembership;
 pub(crate) use driver::spread;
 use futures_util::{SinkExt, StreamExt};
+use room_core::connection::Transport;
 use room_core::event::{AddedHeaders, CloseFrame};
-use room_core::id::ConnectionSecret;
+use room_core::id::{ConnectionId, ConnectionSecret};
 use room_core::limits::{Limits, ms};
 use room_core::logs::LogLevel;
 use room_core::metrics::Refusal;
@@ -41,6 +43,11 @@ use tokio_util::task::TaskTracker;
 pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
     let (begun, metrics) = (Instant::now(), door.0.metrics.door.clone());
     let named = door.named(request.uri());
+    if let Err(error) = admit_connect(&request) {
+        metrics.refusals.count(error.refusal());
+        // No log line for each: a flood would fill the log.
+        return error.show(door.0.audience).into_response();
+    }
     let mut handshake =
         match UpgradeHandshake::of(&mut request, &door.0.limits, door.0.rooms.bytes()) {
             Ok(handshake) => handshake,
@@ -49,8 +56,9 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
                 return door.refuse(&error, &named).into_response();
             }
         };
-    let refusal = match join(&door, request, &named).await {
-        Ok(HandshakeOutcome::Joined(membership, form, protocol, added)) => {
+    let refusal = match join(&door, request, &named, Transport::WebSocket).await {
+        Ok(HandshakeOutcome::Joined(client)) => {
+            let JoinedClient { membership, protocol, added, .. } = *client;
             handshake.choose(protocol);
             handshake.add(added);
             metrics.open_seconds.record(begun.elapsed());
@@ -103,20 +111,32 @@ pub(super) fn refuse(
 }
 
 /// The result of a handshake.
-enum HandshakeOutcome {
-    /// With the subprotocol that is answered, and the hook's headers.
-    Joined(RoomMembership, MessageForm, Option<HeaderValue>, AddedHeaders),
+pub(super) enum HandshakeOutcome {
+    Joined(Box<JoinedClient>),
     Response(Response),
     /// With the hook's headers.
     Refused(CloseFrame, AddedHeaders),
 }
 
+/// A client that its room has admitted.
+pub(super) struct JoinedClient {
+    pub(super) id: ConnectionId,
+    /// What its further requests prove themselves with, if its transport has such requests.
+    pub(super) secret: Option<ConnectionSecret>,
+    pub(super) membership: RoomMembership,
+    /// The subprotocol that is answered.
+    protocol: Option<HeaderValue>,
+    /// The hook's headers.
+    pub(super) added: AddedHeaders,
+}
+
 /// Checks the origin, runs the hook and enters the room with one snapshot of the code in place for the room. If other
 /// code is in place when the client is to join, all of it is repeated.
-async fn join(
+pub(super) async fn join(
     door: &FrontDoor,
     request: Request,
     named: &NamedRoom,
+    transport: Transport,
 ) -> Result<HandshakeOutcome, DoorError> {
     let (mut parts, _) = request.into_parts();
     let ReturnQuery { returning, rewind } = returning::take(&mut parts.uri)?;
@@ -131,6 +151,10 @@ async fn join(
         _ => door.room(&parts.uri, named)?,
     };
     let id = connection_of_query(parts.uri.query(), &door.0.limits)?;
+    let secret = match transport {
+        Transport::WebSocket => None,
+        Transport::Sse => Some(ConnectionSecret::random()),
+    };
     let outboxes = door.0.rooms.outboxes();
     for _ in 0..LOOKS_MAX {
         let entrance = door.0.rooms.entrance(&room)?;
@@ -156,14 +180,23 @@ async fn join(
             Some(protocol) if protocol == IDS_PROTOCOL => MessageForm::WithIds,
             _ => MessageForm::Plain,
         };
-        let secret = (form == MessageForm::WithIds).then(ConnectionSecret::random);
-        let visitor =
-            ConnectingClient { id: id.clone(), request, identity, secret, returning, rewind };
+        let has_secret = transport == Transport::Sse || form == MessageForm::WithIds;
+        let secret = has_secret.then(ConnectionSecret::random);
+        let visitor = ConnectingClient {
+            id: id.clone(),
+            request,
+            transport,
+            identity,
+            secret,
+            returning,
+            rewind,
+        };
         let to = (&outboxes, PartySocket::KEY);
         if let Some(joined) = door.0.rooms.connect(&entrance, visitor, to).await? {
             Admitted::got_in(used);
             let membership = RoomMembership { key: PartySocket::KEY, joined, outboxes };
-            return Ok(HandshakeOutcome::Joined(membership, form, protocol, added));
+            let client = JoinedClient { id, secret, membership, form, protocol, added };
+            return Ok(HandshakeOutcome::Joined(Box::new(client)));
         }
     }
     Err(hooks::outrun())
@@ -171,7 +204,7 @@ async fn join(
 
 /// Refuses a page whose origin the project does not list. Browsers let any page open a WebSocket to any server, with
 /// the user's cookies, and send only the page's origin. Other clients need not send an origin, and may send any.
-fn check_origin(entrance: &RoomEntrance, headers: &HeaderMap) -> Result<(), DoorError> {
+pub(super) fn check_origin(entrance: &RoomEntrance, headers: &HeaderMap) -> Result<(), DoorError> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     for origin in headers.get_all(header::ORIGIN) {
         let origin = origin.to_str().unwrap_or("an origin that is not text");

@@ -7,7 +7,7 @@ use http::StatusCode;
 use room_auth::AuthError;
 use room_core::config::Audience;
 use room_core::event::{BodyFault, CloseFrame};
-use room_core::id::{NameError, NodeId};
+use room_core::id::{NameError, NodeId, PartyName, RoomId};
 use room_core::metrics::Refusal;
 use room_rooms::room::RoomError;
 use room_rooms::rooms::Unreachable;
@@ -65,6 +65,37 @@ pub enum DoorError {
     /// The client's address has as many connections open as the limit allows.
     #[error("this address has {0} connections open, as many as it may have: close one first")]
     AddressFull(u64),
+    /// The client's address begins connections too fast.
+    #[error(
+        "this address connects too fast: address_connects_per_s allows {max}; try again in {after_s} s"
+    )]
+    ConnectsTooFast {
+        /// The limit.
+        max: u64,
+        /// The seconds after which it may connect.
+        after_s: u64,
+    },
+    /// A message that is said to be text is not.
+    #[error("the message is not valid UTF-8, and its content-type says that it is text")]
+    NotText,
+    /// The request has no key of the project's publishers.
+    #[error("the request has no valid key of [publish]: send one as `Authorization: Bearer …`")]
+    PublishKey,
+    /// The publisher's key is not for this room.
+    #[error("this key may not publish to {0}")]
+    PublishScope(RoomId),
+    /// A publication is invalid.
+    #[error("this cannot be published: {0}")]
+    Publication(String),
+    /// The batch has more messages than the limit allows.
+    #[error("the batch has more than {0} messages (publish_batch_max)")]
+    BatchTooLarge(u64),
+    /// The party's module takes no publications.
+    #[error("the module of party {0} has no on_publish: build it with a newer room-sdk")]
+    NoPublish(PartyName),
+    /// The path takes POST alone.
+    #[error("this path takes POST alone")]
+    OnlyPost,
     /// The project does not list the origin of the page that opens the WebSocket.
     #[error("the project's origins do not list {0}")]
     Origin(String),
@@ -129,13 +160,16 @@ impl DoorError {
         match self {
             Self::Name(_) | Self::Head(_) | Self::Handshake(_) | Self::Query { .. } => (400, 4400),
             Self::WebSocketVersion => (426, 4426),
-            Self::AddressFull(_) => (429, 1013),
-            Self::Origin(_) | Self::Auth(AuthError::Forbidden(_) | AuthError::Origin) => {
-                (403, 4403)
-            }
-            Self::Auth(AuthError::Several) => (400, 4400),
+            Self::AddressFull(_) | Self::ConnectsTooFast { .. } => (429, 1013),
+            Self::Origin(_)
+            | Self::PublishScope(_)
+            | Self::Auth(AuthError::Forbidden(_) | AuthError::Origin) => (403, 4403),
+            Self::NotText | Self::Publication(_) | Self::Auth(AuthError::Several) => (400, 4400),
             Self::Auth(error) if error.is_transient() => (503, 1013),
-            Self::Auth(_) => (401, 4401),
+            Self::PublishKey | Self::Auth(_) => (401, 4401),
+            Self::BatchTooLarge(_) => (413, 1009),
+            Self::NoPublish(_) => (501, 1011),
+            Self::OnlyPost => (405, 4405),
             Self::NotFound | Self::UnknownHost | Self::Room(Unreachable::UnknownParty(_)) => {
                 (404, 4404)
             }
@@ -152,6 +186,9 @@ impl DoorError {
                     (503, 1013)
                 }
                 RoomError::Draining => (503, 1012),
+                RoomError::TooFast(_) => (429, 1008),
+                RoomError::NotYours => (403, 4403),
+                RoomError::Over => (410, 4410),
                 RoomError::TimedOut => (504, 1013),
                 RoomError::Body(BodyFault::TooLarge) => (413, 1009),
                 RoomError::Body(_) => (408, 4408),
@@ -169,7 +206,15 @@ impl DoorError {
             Self::WebSocketVersion
             | Self::BodyMissing
             | Self::BodyTooLarge(_)
-            | Self::Query { .. } => Refusal::Malformed,
+            | Self::Query { .. }
+            // No handshake is a message or a publication.
+            | Self::NotText
+            | Self::PublishKey
+            | Self::PublishScope(_)
+            | Self::Publication(_)
+            | Self::BatchTooLarge(_)
+            | Self::NoPublish(_)
+            | Self::OnlyPost => Refusal::Malformed,
             Self::NotFound | Self::UnknownHost | Self::Room(Unreachable::UnknownParty(_)) => {
                 Refusal::NotFound
             }
@@ -180,10 +225,12 @@ impl DoorError {
             | Self::AddressFull(_)
             | Self::ForwardsFull(_)
             | Self::HooksFull(_) => Refusal::Busy,
+            Self::ConnectsTooFast { .. } => Refusal::Rate,
             Self::Elsewhere(_) | Self::Looped { .. } => Refusal::Elsewhere,
             Self::NodeDown(_) | Self::NodeSilent(_) => Refusal::Elsewhere,
             Self::Room(Unreachable::Room(error)) => match error {
                 RoomError::Busy => Refusal::Busy,
+                RoomError::TooFast(_) => Refusal::Rate,
                 RoomError::Full => Refusal::Full,
                 RoomError::Contended => Refusal::Contended,
                 RoomError::Guest(_) => Refusal::Guest,
@@ -193,7 +240,7 @@ impl DoorError {
                 RoomError::Gone => Refusal::Gone,
                 RoomError::Draining => Refusal::Draining,
                 // No handshake has a body.
-                RoomError::Body(_) => Refusal::Malformed,
+                RoomError::Body(_) | RoomError::NotYours | RoomError::Over => Refusal::Malformed,
             },
         }
     }
@@ -227,6 +274,7 @@ impl DoorError {
             | Self::Unbuilt(_)
             | Self::BuffersFull
             | Self::AddressFull(_)
+            | Self::ConnectsTooFast { .. }
             | Self::ForwardsFull(_)
             | Self::HooksFull(_)
             | Self::NodeDown(_)
@@ -240,7 +288,7 @@ impl DoorError {
             frame: CloseFrame::new(code, &text),
             text,
             id: kept_under,
-            retry_after: retryable.then_some(Self::RETRY_AFTER),
+            retry_after: retryable.then(|| self.retry_after()),
             challenge: self.challenge(),
         }
     }
@@ -258,6 +306,16 @@ impl DoorError {
             _ => None,
         }
     }
+
+    /// Returns after how many seconds a retryable request may succeed.
+    fn retry_after(&self) -> u32 {
+        let seconds = match self {
+            Self::ConnectsTooFast { after_s, .. } => *after_s,
+            Self::Room(Unreachable::Room(RoomError::TooFast(overrun))) => overrun.seconds(),
+            _ => u64::from(Self::RETRY_AFTER),
+        };
+        u32::try_from(seconds).unwrap_or(u32::MAX).max(Self::RETRY_AFTER)
+    }
 }
 
 /// Returns the status of a plain request that a hook refused with this close code. 4403 becomes 403, and so does every
@@ -273,7 +331,9 @@ mod tests {
     use expect_test::expect;
     use room_core::id::PartyName;
     use room_guest::GuestFault;
+    use room_rooms::room::RateOverrun;
     use room_store::StoreError;
+    use std::time::Duration;
 
     fn room(error: RoomError) -> DoorError {
         DoorError::Room(error.into())
@@ -305,6 +365,14 @@ mod tests {
             DoorError::WebSocketVersion,
             DoorError::BuffersFull,
             DoorError::AddressFull(10),
+            DoorError::ConnectsTooFast { max: 10, after_s: 3 },
+            DoorError::NotText,
+            DoorError::PublishKey,
+            DoorError::PublishScope(RoomId::new(PartyName::parse("x").unwrap(), "y", 9).unwrap()),
+            DoorError::Publication("it has no text".to_owned()),
+            DoorError::BatchTooLarge(10),
+            DoorError::NoPublish(PartyName::parse("x").unwrap()),
+            DoorError::OnlyPost,
             DoorError::Elsewhere(NodeId::new("b")),
             DoorError::Looped { home: NodeId::new("b"), own: NodeId::new("a") },
             DoorError::NodeDown(NodeId::new("b")),
@@ -317,6 +385,13 @@ mod tests {
             room(RoomError::Gone),
             room(RoomError::Draining),
             room(RoomError::TimedOut),
+            room(RoomError::TooFast(RateOverrun {
+                limit: "connection_messages_per_s",
+                max: 10,
+                after: Duration::from_millis(1_001),
+            })),
+            room(RoomError::NotYours),
+            room(RoomError::Over),
             room(RoomError::Body(BodyFault::TooLarge)),
             room(RoomError::Body(BodyFault::Stalled)),
             room(RoomError::Broken),
@@ -360,6 +435,14 @@ mod tests {
             426 4426 this server speaks version 13 of the WebSocket protocol 
             503 1013 the server's buffers are full retry
             429 1013 this address has 10 connections open, as many as it may have: close one first retry
+            429 1013 this address connects too fast: address_connects_per_s allows 10; try again in 3 s retry
+            400 4400 the message is not valid UTF-8, and its content-type says that it is text 
+            401 4401 this is no key of [publish]: send one as `Authorization: Bearer …` 
+            403 4403 this key may not publish to x/y 
+            400 4400 this cannot be published: it has no text 
+            413 1009 the batch has more than 10 messages (publish_batch_max) 
+            501 1011 the module of party x has no on_publish: build it with a newer room-sdk 
+            405 4405 this path takes POST alone 
             421 4421 the room lives on node b: ask that node 
             508 4508 node a was sent a request for a room of node b: all nodes of a space must be given the same names 
             503 1013 node b, on which the room lives, cannot be reached retry
@@ -372,6 +455,9 @@ mod tests {
             503 1013 the room stopped retry
             503 1012 the server is shutting down retry
             504 1013 the room did not answer in time retry
+            429 1008 too fast: connection_messages_per_s allows 10; try again in 2 s retry
+            403 4403 no connection has this id and this secret 
+            410 4410 the connection has ended 
             413 1009 the request's body is larger than body_pieces_bytes_max allows 
             408 4408 the request's body did not arrive in time 
             500 1011 the room failed repeatedly and rests retry

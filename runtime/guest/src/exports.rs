@@ -4,7 +4,7 @@
 
 use crate::bindings::Core as World;
 use crate::bindings::project::Project;
-use crate::bindings::room::runtime::timers;
+use crate::bindings::room::runtime::{timers, types};
 use crate::host::HostState;
 use crate::module::{Module, OptionalExports, OutcallExports};
 use crate::outcalls::OutcallCallbacks;
@@ -20,6 +20,7 @@ type OptionalCallbacks = OptionalExports<
     TypedFunc<(), ()>,
     Callback<(String, Piece)>,
     Callback<(String, End)>,
+    Callback<(types::MessageResult,)>,
 >;
 pub(crate) type CallResult<T> = wasmtime::Result<Result<T, String>>;
 
@@ -56,6 +57,7 @@ impl GuestExports {
             run,
             on_body,
             on_stream_close,
+            on_publish,
         } = &compiled.optional;
         let optional = OptionalExports {
             on_expire: callback(&instance, store, on_expire.as_ref())?,
@@ -65,6 +67,7 @@ impl GuestExports {
             run: callback(&instance, store, run.as_ref())?,
             on_body: callback(&instance, store, on_body.as_ref())?,
             on_stream_close: callback(&instance, store, on_stream_close.as_ref())?,
+            on_publish: callback(&instance, store, on_publish.as_ref())?,
         };
         let OutcallExports { on_response, on_answer, on_call, on_chunk } = &compiled.outcalls;
         let outcalls = OutcallCallbacks(OutcallExports {

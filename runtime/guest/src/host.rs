@@ -7,7 +7,9 @@ use crate::answer;
 use crate::attachment;
 use crate::batch::{self, Inbox};
 use crate::bindings::Core as World;
-use crate::bindings::room::runtime::{alarm, connections, log, room, storage, timers, types};
+use crate::bindings::room::runtime::{
+    alarm, connections, log, room, storage, timers, transports, types,
+};
 use crate::budget::Budget;
 use crate::fault::Overrun;
 use crate::flush::Flushes;
@@ -17,7 +19,7 @@ use crate::outcalls;
 use crate::outside::HookAllowance;
 use crate::samples::Samples;
 use room_auth::TicketMint;
-use room_core::connection::Connection;
+use room_core::connection::{Connection, Transport};
 use room_core::event::{AddedHeaders, CloseFrame, Message, Response};
 use room_core::id::RoomId;
 use room_core::identity::Identity;
@@ -179,6 +181,16 @@ impl connections::Host for HostState {
 
     fn set_state(&mut self, id: String, state: Vec<u8>) -> Call<(), ConnectionError> {
         self.connected(|turn| turn.set_state(&id, state.into()))
+    }
+}
+
+impl transports::Host for HostState {
+    fn transport_of(&mut self, id: String) -> wasmtime::Result<Option<transports::Transport>> {
+        let turn = self.turn()?;
+        Ok(turn.connection(&id).map(|connection| match connection.transport {
+            Transport::WebSocket => transports::Transport::Websocket,
+            Transport::Sse => transports::Transport::Sse,
+        }))
     }
 }
 
@@ -377,6 +389,15 @@ impl From<types::MessageResult> for Message {
         match message {
             types::MessageResult::Text(text) => Self::Text(text.into()),
             types::MessageResult::Binary(bytes) => Self::Binary(bytes.into()),
+        }
+    }
+}
+
+impl From<&Message> for types::MessageResult {
+    fn from(message: &Message) -> Self {
+        match message {
+            Message::Text(text) => Self::Text(text.as_str().to_owned()),
+            Message::Binary(bytes) => Self::Binary(bytes.to_vec()),
         }
     }
 }

@@ -320,12 +320,18 @@ impl Instance {
                 let params = (name.clone(), *at_ms);
                 Box::pin(call_optional(self.exports.optional.on_cron, store, params)).await
             }
+            Event::Publish { message, .. } => Box::pin(self.publish(message)).await,
             Event::Tick => Box::pin(call_optional(self.exports.optional.on_tick, store, ())).await,
             Event::Expire => {
                 Box::pin(call_optional(self.exports.optional.on_expire, store, ())).await
             }
         };
         Ok(done?.map(|()| GuestAnswer::Done))
+    }
+
+    async fn publish(&mut self, message: &Message) -> CallResult<()> {
+        let params = (types::MessageResult::from(message),);
+        call_optional(self.exports.optional.on_publish, &mut self.store, params).await
     }
 
     /// Asks the guest for the tags, sets them in the turn, and lets the connection in.

@@ -31,6 +31,7 @@ const OUTCALL_EVENTS: &str = "room:runtime/outcall-events@0.1.0";
 const TIMER_EVENTS: &str = "room:runtime/timer-events@0.1.0";
 const STREAM_EVENTS: &str = "room:runtime/stream-events@0.1.0";
 const CRON_EVENTS: &str = "room:runtime/cron-events@0.1.0";
+const PUBLISH_EVENTS: &str = "room:runtime/publish-events@0.1.0";
 /// The parts of WASI 0.2 that are linked. Sockets and HTTP are not among them.
 const WASI: [&str; 5] =
     ["wasi:cli/", "wasi:clocks/", "wasi:random/", "wasi:io/", "wasi:filesystem/"];
@@ -117,7 +118,7 @@ pub(super) struct CompiledCode {
 }
 
 /// The callbacks of a room that a module may do without.
-pub(super) struct OptionalExports<F, G = F, C = F, H = F, I = F, J = F> {
+pub(super) struct OptionalExports<F, G = F, C = F, H = F, I = F, J = F, K = F> {
     pub(super) on_expire: Option<F>,
     pub(super) on_tick: Option<F>,
     pub(super) on_timer: Option<G>,
@@ -126,6 +127,7 @@ pub(super) struct OptionalExports<F, G = F, C = F, H = F, I = F, J = F> {
     pub(super) run: Option<H>,
     pub(super) on_body: Option<I>,
     pub(super) on_stream_close: Option<J>,
+    pub(super) on_publish: Option<K>,
 }
 
 /// The callbacks about requests to other servers and rooms, which a module may do without.
@@ -217,6 +219,11 @@ impl Module {
         self.compiled.code.optional.on_cron.is_some()
     }
 
+    /// Returns true if it handles publications of other servers.
+    pub fn handles_publications(&self) -> bool {
+        self.compiled.code.optional.on_publish.is_some()
+    }
+
     /// Returns true if it answers outside of rooms.
     pub fn has_fetch(&self) -> bool {
         self.compiled.code.project.is_some()
@@ -247,6 +254,7 @@ impl CompiledCode {
             run: export(&component, BATCH, "run"),
             on_body: export(&component, STREAM_EVENTS, "on-body"),
             on_stream_close: export(&component, STREAM_EVENTS, "on-stream-close"),
+            on_publish: export(&component, PUBLISH_EVENTS, "on-publish"),
         };
         let outcalls = OutcallExports {
             on_response: export(&component, OUTCALL_EVENTS, "on-response"),

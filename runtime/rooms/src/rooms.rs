@@ -33,7 +33,7 @@ use outside::NodeOutside;
 use room_auth::PartyAuth;
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
-use room_core::config::{AutoResponse, Cors, FetchHosts, Origins, Retention, WhenQuiet};
+use room_core::config::{AutoResponse, Cors, FetchHosts, Origins, Retention, SseAccess, WhenQuiet};
 use room_core::event::{BodyDelivery, CloseFrame};
 use room_core::id::{PartyName, RoomId};
 use room_core::lock::lock;
@@ -169,6 +169,8 @@ pub struct Party {
     pub request_bodies: BodyDelivery,
     /// How much its rooms remember of what they sent; `None` if nothing.
     pub retention: Option<Retention>,
+    /// Whether clients may connect by server-sent events.
+    pub sse: SseAccess,
     /// The events of its rooms that the project's receiver gets webhooks of.
     pub webhooks: WebhookEvents,
     /// What it asks of its clients, if it asks anything.

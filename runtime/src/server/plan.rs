@@ -66,6 +66,9 @@ fn difference(from: Option<&Release>, to: &Release) -> Vec<String> {
     if from.auth != to.auth {
         lines.push("~ [auth]".to_owned());
     }
+    if from.publish != to.publish {
+        lines.push("~ [publish]".to_owned());
+    }
     compare("variable", &from.vars, &to.vars, &mut lines);
     let limits = |release: &Release| -> BTreeMap<String, String> {
         release.limits.iter().map(|(name, value)| (name.clone(), value.to_string())).collect()
@@ -124,6 +127,7 @@ mod tests {
             resume: None,
             history: None,
             auth: None,
+            sse: Default::default(),
         };
         let asset = |path: &str| ReleaseAsset { path: path.to_owned(), blob: BlobId::of(b"") };
         let from = Release {

@@ -6,8 +6,8 @@
 use hashbrown::HashSet;
 use room_core::config::{
     AssetSettings, AuthMode, AuthSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron,
-    CronSetting, FetchHosts, FetchSettings, HistorySetting, Origins, PartyRename, RoomsPrefix,
-    WebhookSettings,
+    CronSetting, FetchHosts, FetchSettings, HistorySetting, Origins, PartyRename, PublishSettings,
+    RoomsPrefix, SseAccess, WebhookSettings,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{ModuleHash, PartyName};
@@ -62,6 +62,9 @@ pub struct Release {
     /// Who may enter its rooms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthSettings>,
+    /// The servers that may publish to its rooms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<PublishSettings>,
 }
 
 /// One party of a release.
@@ -99,6 +102,9 @@ pub struct ReleaseParty {
     /// What the party asks of its clients, unless that is left to the project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthMode>,
+    /// Whether clients may connect by server-sent events.
+    #[serde(default, skip_serializing_if = "SseAccess::is_off")]
+    pub sse: SseAccess,
 }
 
 /// Returns true for the delivery of a party that names none.
@@ -219,6 +225,8 @@ impl Release {
                 let modes = self.parties.iter().map(|party| (party.name.as_str(), party.auth));
                 let wrong = AuthSettings::check_modes(section, modes).err();
                 problems.extend(wrong.map(|error| error.to_string()));
+                let publish = self.publish.as_ref().and_then(|keys| keys.check(&names).err());
+                problems.extend(publish.map(|error| error.to_string()));
             }
             Err(problem) => problems.push(problem),
         }
@@ -330,6 +338,7 @@ mod tests {
             resume: None,
             history: None,
             auth: None,
+            sse: Default::default(),
         };
         Release { parties: vec![main], ..Release::default() }
     }

@@ -380,6 +380,7 @@ impl Site {
                     request_bodies: party.request_bodies,
                     retention: RetentionSettings { resume: party.resume, history: party.history },
                     auth: party.auth,
+                    sse: party.sse,
                 });
             }
             Ok::<_, FileError>((assets, parties))
@@ -395,6 +396,7 @@ impl Site {
             crons: release.crons.clone(),
             webhooks: release.webhooks.clone(),
             auth: release.auth.clone(),
+            publish: release.publish.clone(),
         };
         Ok(self.node.deploy(project).await?)
     }

@@ -363,6 +363,10 @@ impl Room for ScriptRoom {
         )
     }
 
+    fn on_publish(&mut self, _: &Context, message: Message) -> Result {
+        self.event("publish", |args| args.push(Said(message)), nothing)
+    }
+
     fn on_cron(&mut self, _: &Context, cron: Cron) -> Result {
         self.event(
             "cron",

@@ -26,6 +26,7 @@ export default class Tested extends Server {
       throw new Error("the author failed later");
     }
     if (message === "loop") for (;;);
+    if (message === "transport") return connection.send(connection.transport);
     if (message === "count") return connection.send(String(this.heap ?? 0));
     if (message === "said") return connection.send(JSON.stringify(this.readHistory({ limit: 2 })));
     if (message === "time") return connection.send(String(Date.now() >= 0));
@@ -61,6 +62,9 @@ export default class Tested extends Server {
   }
   async onExpire() { await fetch("https://api.example.com/"); }
   onAlarm() { this.broadcast("ding"); }
+  onPublish(message) {
+    this.broadcast("published " + (typeof message === "string" ? message : message.byteLength + " bytes"));
+  }
   onCron(cron) { this.broadcast("cron " + cron.name); }
   onTimer(timer) { this.broadcast("timer " + timer.tag); }
   async onRequest(request) {
@@ -255,6 +259,22 @@ fn the_clock_is_in_the_hands_of_the_test() {
         assert.equal(room.alarm(), null);
         room.cron('prune');
         assert.deepEqual(ada.received(), ['cron prune']);",
+    );
+}
+
+#[test]
+fn clients_have_a_transport_and_publications_reach_a_room() {
+    passes(
+        "const room = new TestRoom('lobby');
+        const ada = room.connect('ada', { transport: 'sse' });
+        const bob = room.connect('bob');
+        ada.send('transport');
+        bob.send('transport');
+        assert.deepEqual([ada.received(), bob.received()], [['sse'], ['websocket']]);
+        room.publish('news');
+        assert.deepEqual(ada.received(), ['published news']);
+        room.publish(new Uint8Array([1, 2]));
+        assert.deepEqual(ada.received(), ['published 2 bytes']);",
     );
 }
 

@@ -14,7 +14,7 @@ use super::identity::with_claims;
 use super::room_url;
 use super::runner::Runner;
 use super::world::Inbox;
-use crate::connection::Close;
+use crate::connection::{Close, Transport};
 use crate::http::{Request, Response, header_all};
 use crate::identity::Identity;
 use crate::message::{IntoMessage as _, Message};
@@ -29,6 +29,7 @@ pub struct Connect<R> {
     pub(super) query: String,
     pub(super) request: Request,
     pub(super) ticket: Option<String>,
+    pub(super) transport: Transport,
 }
 
 impl<R: Room> Connect<R> {
@@ -73,13 +74,20 @@ impl<R: Room> Connect<R> {
         self
     }
 
+    /// Connects by this transport. What the client sends and gets is the same for all.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
     /// Connects. [`TestClient::closed`] returns the refusal if the room refused.
     pub fn connect(mut self) -> TestClient<R> {
         let mut runner = self.runner.borrow_mut();
         let url = room_url(&runner.world);
         self.request.uri =
             format!("{url}{}?_pk={}{}", self.path, uri::encode(&self.id), self.query);
-        let number = runner.connect(&self.id, self.request, self.ticket.as_deref());
+        let way = (self.transport, self.ticket.as_deref());
+        let number = runner.connect(&self.id, self.request, way);
         drop(runner);
         TestClient { runner: self.runner, id: self.id, number }
     }

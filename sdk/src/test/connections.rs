@@ -8,7 +8,7 @@ use super::mock::set_tags;
 use super::replacements::{Newcomer, Replacements};
 use super::runner::{FAILED, Runner};
 use super::world::{Ended, Inbox, Link, LogLine, Phase};
-use crate::connection::{Close, Connection};
+use crate::connection::{Close, Connection, Transport};
 use crate::host::ConnectionData;
 use crate::http::{Request, Verdict};
 use crate::identity::Identity;
@@ -26,7 +26,7 @@ impl<R: Room> Runner<R> {
         &mut self,
         id: &str,
         mut request: Request,
-        ticket: Option<&str>,
+        (transport, ticket): (Transport, Option<&str>),
     ) -> usize {
         let client = self.world.clients.len();
         self.world.clients.push(Inbox::default());
@@ -34,7 +34,7 @@ impl<R: Room> Runner<R> {
             request.identity = Some(Identity::of(self.world.admit(ticket)?));
             Ok(())
         });
-        let connected = admitted.and_then(|()| self.try_connect(client, id, request));
+        let connected = admitted.and_then(|()| self.try_connect(client, id, request, transport));
         if let Err((code, reason)) = connected {
             let close = Close { code, reason, clean: true };
             self.world.clients[client].closed = Some(close);
@@ -48,6 +48,7 @@ impl<R: Room> Runner<R> {
         client: usize,
         id: &str,
         mut request: Request,
+        transport: Transport,
     ) -> Result<(), (u16, String)> {
         let failed = |_| (1011, FAILED.to_owned());
         let (verdict, added) = self.decide(R::on_before_connect, &request).map_err(failed)?;
@@ -70,6 +71,10 @@ impl<R: Room> Runner<R> {
         let Some(replacements) = self.replace(id) else {
             return Err((1013, CONTENDED.to_owned()));
         };
+        match transport {
+            Transport::WebSocket => drop(self.world.transports.remove(id)),
+            other => drop(self.world.transports.insert(id.to_owned(), other)),
+        }
         self.open((client, replacements), id, &request).map_err(failed)?;
         self.world.clients[client].headers = added;
         Ok(())
@@ -147,6 +152,13 @@ impl<R: Room> Runner<R> {
             let conn = Connection::from_id(link.data.id.clone());
             let _ = self.call(|room, ctx| room.on_message(ctx, &conn, message));
         }
+        self.settle();
+    }
+
+    /// Hands on a message that another server publishes.
+    pub(super) fn publish(&mut self, message: Message) {
+        // A failure is among the errors.
+        let _ = self.call(|room, ctx| room.on_publish(ctx, message));
         self.settle();
     }
 

@@ -13,7 +13,7 @@ use super::limits;
 use super::streams::{ClientEnd, id};
 use super::turn::{Output, Undo};
 use super::world::{Keys, LogLine, Pending, Phase, World};
-use crate::connection::Close;
+use crate::connection::{Close, Transport};
 use crate::error::{
     ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError, too_deep,
 };
@@ -79,6 +79,15 @@ impl Host for Mock {
             world.turn_mut();
             let about = world.about.as_ref().filter(|about| about.id == id).cloned();
             about.or_else(|| world.open_by_id(id).ok().map(|link| link.data.clone()))
+        })
+    }
+
+    fn transport(id: &str) -> Option<Transport> {
+        world(|world| {
+            world.turn_mut();
+            let is_about = world.about.as_ref().is_some_and(|about| about.id == id);
+            let is_there = is_about || world.open_by_id(id).is_ok();
+            is_there.then(|| world.transports.get(id).copied().unwrap_or_default())
         })
     }
 

@@ -78,8 +78,10 @@ pub use project::TestProject;
 pub use response::TestResponse;
 pub use world::LogLine;
 
+use crate::connection::Transport;
 use crate::cron::Cron;
 use crate::http::{Request, Response};
+use crate::message::IntoMessage;
 use crate::outcall::{Chunk, OutcallFailure};
 use crate::project::SocketVerdict;
 use crate::time::Timestamp;
@@ -192,6 +194,7 @@ impl<R: Room> TestRoom<R> {
             query: String::new(),
             request: Request::get(""),
             ticket: None,
+            transport: Transport::default(),
         }
     }
 
@@ -289,6 +292,19 @@ impl<R: Room> TestRoom<R> {
     pub fn cron(&self, name: &str, at: impl Into<Timestamp>) {
         let cron = Cron::new(name.to_owned(), at.into().as_millis());
         self.runner.borrow_mut().cron(cron);
+    }
+
+    /// Publishes a message to the room, as another server does that has a key: see [`Room::on_publish`]. A callback that
+    /// fails is among the [errors](Self::take_errors).
+    ///
+    /// # Panics
+    /// If a value cannot be written as JSON.
+    #[track_caller]
+    pub fn publish(&self, message: impl IntoMessage) {
+        match message.into_message() {
+            Ok(message) => self.runner.borrow_mut().publish(message),
+            Err(error) => panic!("{error:#}"),
+        }
     }
 
     /// Ends the room, as a server does when nobody has used it for its party's `ttl`: `on_expire`, and

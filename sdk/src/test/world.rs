@@ -14,7 +14,7 @@ use super::replacements::Replacements;
 use super::streams::Streams;
 use super::timers::{DeliveredTimer, Ticks, Timers};
 use super::turn::{Output, Turn, Undo};
-use crate::connection::Close;
+use crate::connection::{Close, Transport};
 use crate::error::ConnectionError;
 use crate::host::{ConnectionData, IdentityRecord, OutcallRecord};
 use crate::http::{Header, Response};
@@ -84,6 +84,8 @@ pub(super) struct World {
     pub(super) turn: Option<Turn>,
     /// The ended connection that `on_close` is about, found as long as that runs.
     pub(super) about: Option<ConnectionData>,
+    /// The transport of the last connection of each id, where that is no WebSocket.
+    pub(super) transports: BTreeMap<String, Transport>,
     /// What the room may store; none for the default.
     pub(super) room_bytes_max: Option<u64>,
 }

@@ -97,6 +97,7 @@ fn project(module: &Path, when_quiet: WhenQuiet) -> Result<Project> {
         request_bodies: BodyDelivery::Whole,
         retention: RetentionSettings::default(),
         auth: None,
+        sse: Default::default(),
         when_quiet,
     };
     Ok(Project { parties: vec![party], ..Project::default() })

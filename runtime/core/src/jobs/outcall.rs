@@ -122,6 +122,15 @@ pub struct CallId {
     pub job: JobId,
 }
 
+impl CallId {
+    /// Returns the name of a publication that has this key. It is the name of no call between rooms, because no party has
+    /// an empty name.
+    pub fn of_publication(key: &str) -> Self {
+        let from = RoomAddress { party: String::new(), room: key.to_owned() };
+        Self { from, job: JobId::default() }
+    }
+}
+
 /// What a room keeps of a call that it carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallReceipt {

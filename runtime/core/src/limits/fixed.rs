@@ -49,6 +49,13 @@ fixed! {
     FETCH_ADDRESSES_MAX as "fetch_addresses_max": usize, "addresses" = 8, "Addresses of another server's name that are tried", "further ones are not tried";
     FORWARD_BUFFER_BYTES as "forward_buffer_bytes": usize, "bytes" = 8 * KIB as usize, "Buffer of each direction of a forwarded WebSocket", "the rest is read when these bytes are written";
 
+    DEPARTED_MAX as "departed_max": usize, "connections" = 64, "Connections without a socket of a room that ended, and whose clients still learn that from a POST", "a client of an older one is answered 403 and not 410";
+    IDEMPOTENCY_KEY_BYTES_MAX as "idempotency_key_bytes_max": usize, "bytes" = 256, "Length of the idempotency key of a publication", "400";
+    PUBLISH_PARALLEL_MAX as "publish_parallel_max": usize, "rooms" = 16, "Rooms that one batch of publications reaches at the same time", "the rest follow as soon as one has answered";
+    PUBLISH_ANSWER_BYTES_MAX as "publish_answer_bytes_max": usize, "bytes" = 4 * KIB as usize, "Answer of another node to one message of a batch", "its text is left out";
+    PUBLISH_KEYS_MAX as "publish_keys_max": usize, "keys" = 32, "Keys of `[publish]`", "the project is refused";
+    PUBLISH_KEY_BYTES_MIN as "publish_key_bytes_min": usize, "bytes" = 16, "Shortest key of publishers", "the project is refused";
+
     // A room's author.
     CRON_NAME_BYTES_MAX as "cron_name_bytes_max": usize, "bytes" = 64, "Length of a cron's name", "the project is refused";
     CRON_SCHEDULE_BYTES_MAX as "cron_schedule_bytes_max": usize, "bytes" = 256, "Length of a cron's schedule", "the project is refused";

@@ -65,6 +65,7 @@ words! {
         Hook "hook",
         Auth "auth",
         Busy "busy",
+        Rate "rate",
         Full "full",
         Contended "contended",
         Guest "guest",
@@ -105,6 +106,13 @@ words! {
     Crowd "reason" {
         Address "address",
         HalfOpen "half_open",
+    }
+    /// The limit that refused a message.
+    RateBound "limit" {
+        ConnectionMessages "connection_messages_per_s",
+        ConnectionBytes "connection_bytes_per_s",
+        RoomMessages "room_messages_per_s",
+        RoomBytes "room_bytes_per_s",
     }
     /// The reason why an open response ended before its room completed it.
     StreamCut "reason" {

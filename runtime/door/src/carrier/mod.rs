@@ -1,13 +1,15 @@
-//! Wire protocols between sockets and rooms. Owns which events a carrier receives and which acts it may request.
+//! Wire protocols between clients and rooms. Owns which events a carrier receives and which acts it may request.
 //!
 //! Invariant: a carrier is a value without sockets, timers or tasks. Its driver (`door/socket/driver.rs`) owns bytes
 //! and timers. The carrier owns what they mean: when to ping a client, how a connection ends, and what to report to its
 //! room. So a protocol is tested by calls alone. It does not know how frames are read or written, or how rooms work.
 
+mod event_stream;
 mod ids;
 mod party_socket;
 mod pulse;
 
+pub(super) use event_stream::SseCarrier;
 pub(super) use ids::IDS_PROTOCOL;
 pub(super) use party_socket::{MessageForm, PartySocket};
 
@@ -15,7 +17,7 @@ use room_core::event::{CloseFrame, Ending, Message};
 use room_rooms::room::{ConnectionKey, OutboxItem};
 use tokio::time::Instant;
 
-/// One wire protocol, for one socket.
+/// One wire protocol, for one client.
 pub(super) trait Carrier: Send {
     /// Handles a frame of the client. Returns a message and the connection whose room receives it.
     fn heard(&mut self, heard: ClientInput) -> Option<(ConnectionKey, Message)>;

@@ -5,12 +5,15 @@
 //! longest is closed, because a client that means to send a request has done so by then. It does not know what a
 //! request asks for.
 
+use crate::status::DoorError;
 use room_core::limits::{Limits, size};
 use room_core::lock::lock;
+use room_core::rate::{Meter, Rate};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The number of connections that listeners admit together. Cheap to clone; clones share the counts.
@@ -19,6 +22,8 @@ pub struct Capacity {
     places: Arc<Semaphore>,
     pub(super) addresses: Addresses,
     pub(super) half_open: HalfOpen,
+    /// `None` if no limit bounds how fast an address connects.
+    pub(super) connects: Option<ConnectRates>,
 }
 
 impl Capacity {
@@ -29,6 +34,7 @@ impl Capacity {
             places: Arc::new(Semaphore::new(places)),
             addresses: Addresses::new(limits),
             half_open: HalfOpen::new(limits),
+            connects: ConnectRates::of(limits),
         }
     }
 
@@ -113,6 +119,51 @@ fn network(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() & NETWORK).into(),
         addr @ IpAddr::V4(_) => addr,
+    }
+}
+
+/// How fast each address begins connections to rooms. Cheap to clone; clones share the meters.
+///
+/// It keeps two generations of meters, each at most half of what the limit allows. A full one becomes the older one, whose
+/// meters are dropped, so an address that connected lately is known however many others there are.
+#[derive(Clone)]
+pub(crate) struct ConnectRates(Arc<AddressMeters>);
+
+struct AddressMeters {
+    meters: Mutex<[HashMap<IpAddr, Meter>; 2]>,
+    rate: Rate,
+    max: u64,
+    generation_max: usize,
+}
+
+impl ConnectRates {
+    fn of(limits: &Limits) -> Option<Self> {
+        let max = limits.address_connects_per_s;
+        let rate = Rate::per_second(max, limits.rates_burst_s)?;
+        let generation_max = size(limits.rated_addresses_max / 2).max(1);
+        Some(Self(Arc::new(AddressMeters { meters: Mutex::default(), rate, max, generation_max })))
+    }
+
+    /// Lets this address begin one more connection.
+    ///
+    /// # Errors
+    /// [`DoorError::ConnectsTooFast`].
+    pub(crate) fn admit(&self, addr: IpAddr, now: Instant) -> Result<(), DoorError> {
+        let AddressMeters { meters, rate, max, generation_max } = &*self.0;
+        let addr = network(addr);
+        let mut meters = lock(meters);
+        let [young, old] = &mut *meters;
+        let known = young.get(&addr).or_else(|| old.get(&addr)).copied();
+        let mut meter = known.unwrap_or_else(|| Meter::new(now));
+        let taken = meter.take(*rate, 1, now);
+        if young.len() >= *generation_max && !young.contains_key(&addr) {
+            *old = std::mem::take(young);
+        }
+        young.insert(addr, meter);
+        taken.map_err(|after| {
+            let after_s = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            DoorError::ConnectsTooFast { max: *max, after_s }
+        })
     }
 }
 
@@ -227,6 +278,38 @@ mod tests {
         assert!(matches!(enter("192.0.2.1"), AddressEntry::Place(_)));
         drop(places);
         assert!(all.open().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_floods_leaves_the_others_their_rate() {
+        let limits = Limits {
+            address_connects_per_s: 2,
+            rates_burst_s: 2,
+            rated_addresses_max: 8,
+            ..Limits::default()
+        };
+        let rates = ConnectRates::of(&limits).unwrap();
+        let connects = |addr: &str| rates.admit(addr.parse().unwrap(), Instant::now());
+        for _ in 0..4 {
+            assert_eq!(connects("192.0.2.1"), Ok(()));
+        }
+        for _ in 0..1_000 {
+            let refused = DoorError::ConnectsTooFast { max: 2, after_s: 1 };
+            assert_eq!(connects("::ffff:192.0.2.1"), Err(refused));
+        }
+        for number in 0..100 {
+            assert_eq!(connects(&format!("2001:db8:0:{number}::1")), Ok(()));
+            assert!(lock(&rates.0.meters).iter().map(HashMap::len).sum::<usize>() <= 8);
+            // It comes again and again, so it is not forgotten.
+            assert!(connects("192.0.2.1").is_err(), "{number}");
+        }
+        for _ in 0..4 {
+            assert_eq!(connects("2001:db8::1"), Ok(()), "it was forgotten, or never known");
+        }
+        assert!(connects("2001:db8::2").is_err(), "of the same network");
+        tokio::time::advance(std::time::Duration::from_millis(500)).await;
+        assert_eq!(connects("192.0.2.1"), Ok(()));
+        assert!(ConnectRates::of(&Limits::default()).is_none());
     }
 
     #[test]

@@ -35,16 +35,29 @@ use tokio_util::sync::CancellationToken;
 /// The capacity in outputs and frames that a socket keeps while nothing is written.
 const KEPT: usize = 4;
 
-/// A socket's connection to a room.
-pub(super) struct RoomMembership {
-    pub(super) key: ConnectionKey,
-    pub(super) joined: JoinedConnection,
+/// A client's connection to a room.
+pub(crate) struct RoomMembership {
+    pub(crate) key: ConnectionKey,
+    pub(crate) joined: JoinedConnection,
     /// The outboxes that this socket writes.
-    pub(super) outboxes: Outboxes,
+    pub(crate) outboxes: Outboxes,
 }
 
+/// The way of frames to a client.
+pub(crate) trait FrameSink: Send {
+    /// Writes the frames, up to the first close frame. An error means that the client is gone.
+    fn send<'a>(
+        &'a mut self,
+        frames: &'a mut Vec<OutgoingFrame>,
+    ) -> impl Future<Output = Result<FrameMarks, SinkClosed>> + Send + 'a;
+}
+
+/// The client takes no further frames.
+#[derive(Debug)]
+pub(crate) struct SinkClosed;
+
 /// The state that the sides of a socket share.
-struct Driver<C> {
+pub(crate) struct Driver<C> {
     carrier: Mutex<Driven<C>>,
     membership: RoomMembership,
     /// Signalled when the carrier may want its next tick at another time.
@@ -73,8 +86,7 @@ pub(super) async fn run(
     let alive = socket.get_ref().alive();
     let (mut sink, mut stream) = socket.split();
     let close_max = ms(limits.close_ms_max);
-    let carrier = Mutex::new(Driven { carrier, ping: false, close: None });
-    let driver = Driver { carrier, membership, retimed: Notify::new(), limits, alive };
+    let driver = Driver::new(carrier, membership, limits, alive);
     let farewell = {
         let mut sides = FuturesUnordered::<BoxFuture<'_, Farewell>>::new();
         sides.push(Box::pin(driver.read(&mut stream, metrics)));
@@ -97,6 +109,17 @@ pub(super) async fn run(
 }
 
 impl<C: Carrier> Driver<C> {
+    /// Drives a connection. `alive` is set whenever bytes of the client arrive.
+    pub(crate) fn new(
+        carrier: C,
+        membership: RoomMembership,
+        limits: Arc<Limits>,
+        alive: Arc<AtomicBool>,
+    ) -> Self {
+        let carrier = Mutex::new(Driven { carrier, ping: false, close: None });
+        Self { carrier, membership, retimed: Notify::new(), limits, alive }
+    }
+
     /// Reads until the socket ends.
     async fn read(&self, stream: &mut SplitStream<Socket>, metrics: &DoorMetrics) -> Farewell {
         let mut answers = Answers::new(self.membership.joined.answers.clone());
@@ -125,21 +148,35 @@ impl<C: Carrier> Driver<C> {
                 }
                 continue;
             }
-            let forbidden = !joined.capabilities.has(Capabilities::WRITE);
-            if forbidden {
+            if !joined.capabilities.has(Capabilities::WRITE) {
                 metrics.auth_refusals.count(AuthRefusal::Forbidden);
-            }
-            if forbidden || matches!(joined.message(message).await, Err(RoomError::Busy)) {
-                let refused = self.act(|carrier, acts| match forbidden {
-                    true => carrier.forbidden(key, Instant::now(), acts),
-                    false => carrier.refused(key, Instant::now(), acts),
-                });
+                let refused =
+                    self.act(|carrier, acts| carrier.forbidden(key, Instant::now(), acts));
                 if let Some(farewell) = refused {
                     return farewell;
                 }
                 if !self.driven().carrier.listens() {
                     return std::future::pending().await;
                 }
+                continue;
+            }
+            match joined.message(message).await {
+                Err(RoomError::Busy) => {
+                    let refused =
+                        self.act(|carrier, acts| carrier.refused(key, Instant::now(), acts));
+                    if let Some(farewell) = refused {
+                        return farewell;
+                    }
+                    if !self.driven().carrier.listens() {
+                        return std::future::pending().await;
+                    }
+                }
+                Err(RoomError::TooFast(overrun)) => {
+                    let error = overrun.to_string();
+                    let frame = CloseFrame::new(1008, &error);
+                    return self.end(WireEnd::Fault(SocketFault { frame, error })).await;
+                }
+                Ok(()) | Err(_) => {}
             }
             // With any other error the room has said goodbye, and the writing side is about to pass that on. Messages
             // that the client sends until it has read the goodbye have no recipient.
@@ -147,7 +184,7 @@ impl<C: Carrier> Driver<C> {
     }
 
     /// Reports the end of reading to the carrier. The socket may stay open until more is written.
-    async fn end(&self, end: WireEnd) -> Farewell {
+    pub(crate) async fn end(&self, end: WireEnd) -> Farewell {
         match self.act(|carrier, acts| carrier.ended(end, Instant::now(), acts)) {
             Some(farewell) => farewell,
             None => std::future::pending().await,
@@ -155,7 +192,7 @@ impl<C: Carrier> Driver<C> {
     }
 
     /// Writes until the last frame is out, or the socket ends.
-    async fn write(&self, sink: &mut SplitSink<Socket, Wire>) -> Farewell {
+    pub(crate) async fn write(&self, sink: &mut impl FrameSink) -> Farewell {
         let outboxes = &self.membership.outboxes;
         let max = size(self.limits.socket_batch_frames_max);
         let (mut said, mut frames) = (Vec::new(), Vec::new());
@@ -164,7 +201,7 @@ impl<C: Carrier> Driver<C> {
             self.encode(key, &mut said, &mut frames);
             let written = tokio::select! {
                 biased;
-                written = send_batch(sink, &mut frames) => written,
+                written = sink.send(&mut frames) => written,
                 () = self.patience() => return self.end(WireEnd::Lost).await,
             };
             let Ok(FrameMarks { pinged, closed }) = written else {
@@ -216,7 +253,7 @@ impl<C: Carrier> Driver<C> {
     }
 
     /// Calls the carrier's tick when it is due, and notifies the carrier when the node stops.
-    async fn keep_time(&self, closing: &CancellationToken) -> Farewell {
+    pub(crate) async fn keep_time(&self, closing: &CancellationToken) -> Farewell {
         let mut stopping = false;
         loop {
             let due = self.driven().carrier.due();
@@ -296,9 +333,28 @@ impl<C: Carrier> Driver<C> {
 }
 
 /// Which frames of a batch the carrier is notified of.
-struct FrameMarks {
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FrameMarks {
     pinged: bool,
     closed: bool,
+}
+
+impl FrameMarks {
+    /// Notes a frame. Returns true if none may follow it.
+    pub(crate) fn note(&mut self, frame: &OutgoingFrame) -> bool {
+        self.pinged |= *frame == OutgoingFrame::Ping;
+        self.closed |= matches!(frame, OutgoingFrame::Close(_));
+        self.closed
+    }
+}
+
+impl FrameSink for SplitSink<Socket, Wire> {
+    async fn send<'a>(
+        &'a mut self,
+        frames: &'a mut Vec<OutgoingFrame>,
+    ) -> Result<FrameMarks, SinkClosed> {
+        send_batch(self, frames).await.map_err(|_| SinkClosed)
+    }
 }
 
 /// Writes a batch with one flush. A flush for each frame costs ten times as much.
@@ -306,12 +362,11 @@ async fn send_batch(
     sink: &mut SplitSink<Socket, Wire>,
     frames: &mut Vec<OutgoingFrame>,
 ) -> Result<FrameMarks, Error> {
-    let mut marks = FrameMarks { pinged: false, closed: false };
+    let mut marks = FrameMarks::default();
     for frame in frames.drain(..) {
-        marks.pinged |= frame == OutgoingFrame::Ping;
-        marks.closed |= matches!(frame, OutgoingFrame::Close(_));
+        let is_last = marks.note(&frame);
         sink.feed(frame.into()).await?;
-        if marks.closed {
+        if is_last {
             break;
         }
     }

@@ -11,6 +11,7 @@ mod expiry;
 mod messages;
 mod operator;
 mod outcalls;
+mod posts;
 mod streams;
 mod ticks;
 
@@ -339,6 +340,12 @@ impl Actor {
             Visit::Message { from, message } => self.message(from, message).await,
             // Boxed, because a message would otherwise reserve the space for it.
             Visit::Call { call, reply } => Box::pin(self.called(*call, reply)).await,
+            Visit::Post { post, rates, reply } => {
+                Box::pin(self.post(*post, rates.as_deref(), reply)).await
+            }
+            Visit::Publish { publication, reply } => {
+                Box::pin(self.publish(*publication, reply)).await
+            }
             Visit::Request { request, body, reply } => self.request(*request, body, reply).await,
         }
     }

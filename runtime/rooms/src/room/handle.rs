@@ -13,20 +13,23 @@ use super::mail::{
 use super::mailbox::{Mailbox, Refused};
 use super::outbox::{ConnectionKey, Outbox, Outboxes};
 use super::outside::RoomCall;
+use super::rates::{ConnectionMeters, RoomRates};
 use super::responses::RoomAnswer;
 use super::returning::{ReturningClient, Rewind};
 use super::{
     ActorReport, AlarmGuard, ClientWindow, RoomError, RoomOrders, RoomParts, StartFallback,
 };
 use room_core::config::AutoResponse;
+use room_core::connection::Transport;
 use room_core::event::{BodyDelivery, CloseFrame, Ending, Message, Request};
 use room_core::id::{ConnectionId, ConnectionSecret, Serial};
 use room_core::identity::{Capabilities, Identity};
 use room_core::jobs::{CallId, OutcallAnswer};
 use room_core::limits::ms;
+use room_core::lock::lock;
 use room_core::turn::Refusal;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 /// The only way to talk to a room. Cheap to clone; clones lead to the same room.
@@ -38,7 +41,9 @@ pub struct RoomHandle {
     mailbox: Mailbox,
     /// The party's answer to pings of clients, which the room's code never sees.
     answers: watch::Receiver<Option<Arc<AutoResponse>>>,
-    parts: Arc<RoomParts>,
+    pub(super) parts: Arc<RoomParts>,
+    /// `None` if no limit bounds how fast clients send.
+    pub(super) rates: Option<Arc<RoomRates>>,
 }
 
 /// The room has left memory and took nothing: the caller gets its request back, to look the room up again.
@@ -52,6 +57,8 @@ pub struct ConnectingClient {
     pub id: ConnectionId,
     /// The request that opens its connection.
     pub request: Request,
+    /// What carries its messages.
+    pub transport: Transport,
     /// Who it is, if the door checked that.
     pub identity: Option<Identity>,
     /// What its further requests for this connection prove themselves with, if its transport has such requests. The
@@ -107,6 +114,8 @@ pub struct JoinedConnection {
     pub capabilities: Capabilities,
     /// When the connection is closed because its token ends, in milliseconds since 1970.
     pub ends_ms: Option<u64>,
+    /// The rates of the room, with the connection's own meters, if there are any.
+    rates: Option<Box<(Arc<RoomRates>, Mutex<ConnectionMeters>)>>,
 }
 
 /// A drop guard of a connection in a room. If it is dropped before it said goodbye, the room receives a close
@@ -125,7 +134,8 @@ impl RoomHandle {
     /// party.
     pub fn new(answers: watch::Receiver<Option<Arc<AutoResponse>>>, parts: Arc<RoomParts>) -> Self {
         let mailbox = Mailbox::new(parts.limits.clone(), &parts.bytes);
-        Self { mailbox, answers, parts }
+        let rates = RoomRates::of(&parts.limits, &parts.metrics);
+        Self { mailbox, answers, parts, rates }
     }
 
     /// Returns the room's mailbox, for the actor and for the list of rooms.
@@ -143,11 +153,11 @@ impl RoomHandle {
     /// If the future is dropped and the room let the client in, the room receives a close event.
     pub fn connect(
         &self,
-        visitor: ConnectingClient,
+        visitor: Box<ConnectingClient>,
         (outboxes, key): (&Outboxes, ConnectionKey),
     ) -> Result<
         impl Future<Output = Result<JoinedConnection, RoomError>> + use<>,
-        RoomLeft<ConnectingClient>,
+        RoomLeft<Box<ConnectingClient>>,
     > {
         let (sender, outbox) = outboxes.open(key);
         let (reply, answer) = oneshot::channel();
@@ -159,12 +169,21 @@ impl RoomHandle {
             outcome => outcome.map_err(|_| RoomError::Busy),
         };
         let (patience, answers) = (ms(self.parts.limits.connect_ms_max), self.answers.clone());
+        let rates = self.rates.clone();
+        let rates = rates.map(|rates| Box::new((rates, Mutex::new(ConnectionMeters::new()))));
         Ok(async move {
             queued?;
             match tokio::time::timeout(patience, answer).await {
                 Ok(Ok(admission)) => {
                     let admission = admission?;
-                    Ok(JoinedConnection { admission, answers, outbox, capabilities, ends_ms })
+                    Ok(JoinedConnection {
+                        admission,
+                        answers,
+                        outbox,
+                        capabilities,
+                        ends_ms,
+                        rates,
+                    })
                 }
                 Ok(Err(_)) => Err(RoomError::Gone),
                 Err(_) => Err(RoomError::TimedOut),
@@ -414,11 +433,16 @@ impl JoinedConnection {
     /// Passes on a message, as soon as the room has space for it.
     ///
     /// # Errors
-    /// [`RoomError::Busy`] if there was no space in time, [`RoomError::Gone`] if the room stopped.
+    /// [`RoomError::Busy`] if there was no space in time, [`RoomError::Gone`] if the room stopped,
+    /// [`RoomError::TooFast`] if the connection or the room has had too many.
     ///
     /// # Cancel safety
     /// If the future is dropped before it returns, the message is lost.
     pub async fn message(&self, message: Message) -> Result<(), RoomError> {
+        if let Some(rates) = &self.rates {
+            let (room, own) = &**rates;
+            room.admit(&mut lock(own), message.len())?;
+        }
         let visit = Visit::Message { from: self.admission.serial, message };
         self.admission.mailbox.push_when_free(visit).await
     }

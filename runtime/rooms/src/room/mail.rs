@@ -10,6 +10,8 @@ use super::handle::IncomingRequest;
 use super::outbox::OutboxSender;
 use super::outcome::OutcallOutcome;
 use super::outside::RoomCall;
+use super::posts::{ClientPost, Publication};
+use super::rates::RoomRates;
 use super::responses::{PieceVerdict, RoomAnswer};
 use super::{
     ActorReport, Admission, ClientWindow, ConnectingClient, RoomError, RoomOrders, StartFallback,
@@ -19,6 +21,7 @@ use room_core::event::{
 };
 use room_core::id::{RequestId, Serial};
 use room_core::jobs::{CallId, JobId, OutcallAnswer};
+use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// A mail before a room, with the sender for its answer.
@@ -90,6 +93,17 @@ pub(super) enum Visit {
         body: BodyDelivery,
         reply: oneshot::Sender<Result<RoomAnswer, RoomError>>,
     },
+    /// A client without a socket sent a message.
+    Post {
+        post: Box<ClientPost>,
+        rates: Option<Arc<RoomRates>>,
+        reply: oneshot::Sender<Result<(), RoomError>>,
+    },
+    /// Another server publishes a message.
+    Publish {
+        publication: Box<Publication>,
+        reply: oneshot::Sender<Result<OutcallAnswer, RoomError>>,
+    },
     /// Another room calls.
     Call { call: Box<RoomCall>, reply: oneshot::Sender<Result<OutcallAnswer, RoomError>> },
 }
@@ -97,7 +111,7 @@ pub(super) enum Visit {
 /// A client that wants to connect.
 #[derive(Debug)]
 pub(super) struct JoinRequest {
-    pub(super) visitor: ConnectingClient,
+    pub(super) visitor: Box<ConnectingClient>,
     pub(super) outbox: OutboxSender,
     pub(super) reply: oneshot::Sender<Result<Admission, RoomError>>,
 }
@@ -218,6 +232,8 @@ impl MailType for Visit {
             Self::Connect(joining) => joining.visitor.size(),
             Self::Message { message, .. } => message.len(),
             Self::Request { request, .. } => request.size(),
+            Self::Post { post, .. } => post.message.len(),
+            Self::Publish { publication, .. } => publication.bytes(),
             Self::Call { call, .. } => match &call.payload {
                 CallPayload::Data(data) => data.len(),
                 CallPayload::Request(request) => request.size(),
@@ -231,6 +247,8 @@ impl MailType for Visit {
             Self::Connect(joining) => drop(joining.reply.send(Err(error.clone()))),
             Self::Message { .. } => {}
             Self::Request { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Post { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Publish { reply, .. } => drop(reply.send(Err(error.clone()))),
             Self::Call { reply, .. } => drop(reply.send(Err(error.clone()))),
         }
     }

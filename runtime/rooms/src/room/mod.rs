@@ -23,6 +23,8 @@ mod outcome;
 mod outlet;
 mod outside;
 mod places;
+mod posts;
+mod rates;
 mod replacements;
 mod responses;
 mod returning;
@@ -42,6 +44,8 @@ pub use outbound::{LogEntry, LogSummary};
 pub use outbox::{ConnectionKey, OutboxItem, Outboxes};
 pub use outside::{CallOutcome, FetchedChunk, Outside, RoomCall};
 pub use places::{RoomSlots, SharedRoomSlots};
+pub use posts::{ClientPost, Publication, RepeatedPublication};
+pub use rates::RateOverrun;
 pub use responses::{
     BodySender, OpenResponse, PieceVerdict, ResponsePart, ResponseStart, RoomAnswer,
 };
@@ -116,6 +120,15 @@ pub enum RoomError {
     /// It stopped before it answered.
     #[error("the room stopped")]
     Gone,
+    /// More comes than a rate allows.
+    #[error(transparent)]
+    TooFast(#[from] RateOverrun),
+    /// No connection of this id has the secret that a message came with.
+    #[error("no connection has this id and this secret")]
+    NotYours,
+    /// The connection of a message that came with its secret has ended.
+    #[error("the connection has ended")]
+    Over,
     /// The node stops.
     #[error("the server is shutting down")]
     Draining,
@@ -124,6 +137,14 @@ pub enum RoomError {
 impl RoomError {
     /// Returns true if the same call may succeed a little later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Busy | Self::Broken | Self::TimedOut | Self::Gone | Self::Draining)
+        matches!(
+            self,
+            Self::Busy
+                | Self::TooFast(_)
+                | Self::Broken
+                | Self::TimedOut
+                | Self::Gone
+                | Self::Draining
+        )
     }
 }

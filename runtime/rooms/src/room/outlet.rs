@@ -93,6 +93,8 @@ pub(super) enum Reply {
     Taken(oneshot::Sender<()>),
     /// The call of a cron.
     Cron(DueOutputs<()>),
+    /// A client without a socket, whose message was handled.
+    Posted(DueOutputs<()>),
     /// A change of a key. The answer says whether the key existed before.
     Edited(DueOutputs<Result<bool, Refusal>>),
 }
@@ -129,7 +131,7 @@ impl Reply {
             Self::Response(due) => due.fail(error),
             Self::Edited(due) => due.fail(error),
             Self::Called(due) => due.fail(error),
-            Self::Cron(due) => due.fail(error),
+            Self::Cron(due) | Self::Posted(due) => due.fail(error),
             // The loss of the guard informs the sender.
             Self::Nobody
             | Self::Left(_)
@@ -262,7 +264,7 @@ impl Outlet {
             Reply::Forget(call) => self.let_out.push(LetOut::Forget(call)),
             // A source that has ended waits for nothing.
             Reply::Taken(taken) => drop(taken.send(())),
-            Reply::Cron(due) => due.send(),
+            Reply::Cron(due) | Reply::Posted(due) => due.send(),
         }
     }
 

@@ -7,20 +7,23 @@ mod absence;
 
 pub(super) use absence::Return;
 
+use super::RoomError;
 use super::exchanges::Exchanges;
 use super::figures::RoomFigures;
 use super::outbound::{LogEntry, SharedLog};
 use super::outbox::OutboxSender;
+use super::rates::{ConnectionMeters, RoomRates};
 use super::replacements::Replacements;
 use super::returning::Ticket;
 use crate::taps::{OutputReceivers, RoomTap};
 use hashbrown::HashMap;
 use room_core::connection::{Connection, Connections, Link};
 use room_core::event::{CloseFrame, Ending, Message};
-use room_core::id::{ConnectionId, SequenceNumber, Serial};
+use room_core::id::{ConnectionId, ConnectionSecret, SequenceNumber, Serial};
 use room_core::identity::{Capabilities, Identity};
+use room_core::limits::fixed::DEPARTED_MAX;
 use room_core::turn::{Effects, Output, Tags, is_meant_for};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -34,6 +37,10 @@ pub(super) struct Roster {
     pub(super) log: Option<Arc<SharedLog>>,
     /// The connections whose clients are away, and when they end.
     absent: BTreeSet<(Instant, Serial)>,
+    /// The connections with a secret that ended last, the oldest first.
+    departed: VecDeque<(ConnectionId, ConnectionSecret)>,
+    /// The secret of no connection.
+    nobodys: ConnectionSecret,
     figures: Arc<RoomFigures>,
     tap: Arc<RoomTap>,
 }
@@ -48,6 +55,8 @@ struct ClientRoute {
     replacements: Replacements,
     /// Whether it gets what the room sends.
     hears: bool,
+    /// The meters of its posts, from the first one that a rate bounds.
+    meters: Option<Box<ConnectionMeters>>,
 }
 
 /// Outputs in the order in which they leave.
@@ -108,8 +117,9 @@ impl Roster {
         tap: Arc<RoomTap>,
         log: Option<Arc<SharedLog>>,
     ) -> Self {
-        let (connections, leaving, outboxes, absent) = Default::default();
-        Self { connections, leaving, outboxes, log, absent, figures, tap }
+        let (connections, leaving, outboxes, absent, departed) = Default::default();
+        let nobodys = ConnectionSecret::random();
+        Self { connections, leaving, outboxes, log, absent, departed, nobodys, figures, tap }
     }
 
     /// Returns the clients that came after this one, in the order in which they came.
@@ -132,6 +142,43 @@ impl Roster {
         self.connections.get(serial)
     }
 
+    /// Returns the open connection with this id, if this is its secret.
+    ///
+    /// # Errors
+    /// [`RoomError::NotYours`], whether there is no such connection or it has another secret or none.
+    /// [`RoomError::Over`] if the connection has ended, and not long ago.
+    pub(super) fn owner(&self, id: &str, secret: ConnectionSecret) -> Result<Serial, RoomError> {
+        let listed = self.by_id(id);
+        let own = listed.and_then(|own| self.outboxes.get(&own.serial)?.ticket.as_ref()?.secret);
+        // One comparison in any case: the time says nothing about the connection.
+        let is_own = own.unwrap_or(self.nobodys).is(secret);
+        match listed {
+            Some(connection) if is_own => match connection.link {
+                Link::Open => Ok(connection.serial),
+                Link::Closing => Err(RoomError::Over),
+            },
+            _ if self.departed.iter().any(|(old, own)| own.is(secret) && old.as_str() == id) => {
+                Err(RoomError::Over)
+            }
+            _ => Err(RoomError::NotYours),
+        }
+    }
+
+    /// Lets a post of a connection through, if no rate refuses it.
+    ///
+    /// # Errors
+    /// [`RoomError::TooFast`].
+    pub(super) fn meter(
+        &mut self,
+        who: Serial,
+        rates: Option<&RoomRates>,
+        bytes: usize,
+    ) -> Result<(), RoomError> {
+        let (Some(rates), Some(line)) = (rates, self.outboxes.get_mut(&who)) else { return Ok(()) };
+        let meters = line.meters.get_or_insert_with(|| Box::new(ConnectionMeters::new()));
+        Ok(rates.admit(meters, bytes)?)
+    }
+
     pub(super) fn by_id(&self, id: &str) -> Option<&Connection> {
         self.connections.by_id(id)
     }
@@ -149,7 +196,7 @@ impl Roster {
         let ArrivingClient { outbox, ticket, since_ms, replacements } = arrival;
         let capabilities = Identity::capabilities_of(connection.identity.as_ref());
         let hears = capabilities.has(Capabilities::READ);
-        let route = ClientRoute { outbox, ticket, since_ms, replacements, hears };
+        let route = ClientRoute { outbox, ticket, since_ms, replacements, hears, meters: None };
         self.outboxes.insert(connection.serial, route);
         self.edit().insert(connection);
         self.figures.note_connections(self.len());
@@ -164,8 +211,14 @@ impl Roster {
     /// hold outputs to it.
     pub(super) fn leave(&mut self, serial: Serial) {
         if let Some(connection) = self.edit().remove(serial)
-            && self.outboxes.contains_key(&serial)
+            && let Some(route) = self.outboxes.get(&serial)
         {
+            if let Some(secret) = route.ticket.as_ref().and_then(|ticket| ticket.secret) {
+                if self.departed.len() >= DEPARTED_MAX {
+                    self.departed.pop_front();
+                }
+                self.departed.push_back((connection.id.clone(), secret));
+            }
             self.leaving.insert(serial, connection);
         }
         self.figures.note_connections(self.len());

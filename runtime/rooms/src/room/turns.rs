@@ -347,6 +347,8 @@ impl Turns {
     ) -> Result<Result<Committed, RoomError>, StoreError> {
         let Some(mut live) = self.live.take() else { return Ok(Err(RoomError::Gone)) };
         let turn = self.begin(about);
+        // The turn's event takes the next number.
+        let number = self.store.sequence().last().after(1);
         let turn = match event {
             Event::Alarm => {
                 let tries = self.store.alarm().map_or(0, |alarm| alarm.tries);
@@ -356,7 +358,7 @@ impl Turns {
                 Box::new(turn.for_job(*id, again.clone().map(Job::Timer)))
             }
             Event::Answer { id, .. } => Box::new(turn.for_job(*id, None)),
-            Event::Request(..) => {
+            Event::Request(_) => {
                 // The turn's event takes the next number.
                 let number = self.store.sequence().last().after(1);
                 let own = self.outlet.exchanges.own(number);
@@ -364,6 +366,9 @@ impl Turns {
             }
             Event::Call { call, payload, until_ms } => {
                 Box::new(turn.for_call(payload.interrupted(call, *until_ms)))
+            }
+            Event::Publish { receipt: Some(receipt), .. } => {
+                Box::new(turn.for_call((**receipt).clone()))
             }
             Event::Expire => Box::new(turn.for_end()),
             _ => turn,
@@ -377,6 +382,9 @@ impl Turns {
         let spared = called.as_ref().err().is_none_or(GuestFault::spares_instance);
         self.live = spared.then_some(live);
         let (answer, turn) = match called {
+            Ok((_, turn)) if matches!(event, Event::Publish { .. }) => {
+                (Self::published(number), turn)
+            }
             Ok(done) => done,
             Err(fault) => return Ok(Err(fault.into())),
         };
@@ -386,7 +394,7 @@ impl Turns {
             return Ok(Err(GuestFault::Rejected(problem).into()));
         }
         let turn = match event {
-            Event::Call { .. } => match self.receipted(turn, &answer) {
+            Event::Call { .. } | Event::Publish { .. } => match self.receipted(turn, &answer) {
                 Ok(turn) => turn,
                 Err(error) => {
                     // Its memory may hold what is not committed.

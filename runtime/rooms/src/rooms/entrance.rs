@@ -8,11 +8,12 @@
 
 use super::{Party, ResidentPhase, Rooms, RoomsState, Unreachable};
 use crate::room::{
-    ConnectingClient, ConnectionKey, IncomingRequest, JoinedConnection, Outboxes, RoomAnswer,
-    RoomError, RoomHandle, RoomLeft, RoomParts,
+    ClientPost, ConnectingClient, ConnectionKey, IncomingRequest, JoinedConnection, Outboxes,
+    Publication, RoomAnswer, RoomError, RoomHandle, RoomLeft, RoomParts,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{PartyName, RoomId};
+use room_core::jobs::OutcallAnswer;
 use std::sync::Arc;
 
 /// The party that PartyKit's projects always have.
@@ -76,9 +77,10 @@ impl Rooms {
     pub async fn connect(
         &self,
         entrance: &RoomEntrance,
-        mut visitor: ConnectingClient,
+        visitor: ConnectingClient,
         to: (&Outboxes, ConnectionKey),
     ) -> Result<Option<JoinedConnection>, Unreachable> {
+        let mut visitor = Box::new(visitor);
         loop {
             match self.through(entrance, |handle| handle.connect(visitor, to))? {
                 None => return Ok(None),
@@ -109,6 +111,52 @@ impl Rooms {
                 None => return Ok(None),
                 Some(Ok(response)) => return Ok(Some(response.await?)),
                 Some(Err(RoomLeft(back))) => request = back,
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Passes on a message of a client without a socket. A room that does not run has no connections, and is not
+    /// activated.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    ///
+    /// # Cancel safety
+    /// As [`RoomHandle::post`].
+    pub async fn post(&self, room: &RoomId, post: ClientPost) -> Result<(), Unreachable> {
+        let running = self.state().running.get(room).map(|resident| resident.handle.clone());
+        match running.map(|handle| handle.post(post)) {
+            Some(Ok(answer)) => Ok(answer.await?),
+            Some(Err(_)) | None => Err(RoomError::NotYours.into()),
+        }
+    }
+
+    /// Passes on a publication, and activates the room if it does not run. `None` as with [`Rooms::connect`]. Otherwise
+    /// returns the number of the turn's event, as text.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    ///
+    /// # Cancel safety
+    /// As [`RoomHandle::publish`].
+    pub async fn publish(
+        &self,
+        entrance: &RoomEntrance,
+        mut publication: Publication,
+    ) -> Result<Option<String>, Unreachable> {
+        loop {
+            match self.through(entrance, |handle| handle.publish(publication))? {
+                None => return Ok(None),
+                Some(Ok(answer)) => {
+                    return match answer.await? {
+                        OutcallAnswer::Returned(id) => {
+                            Ok(Some(String::from_utf8_lossy(&id).into_owned()))
+                        }
+                        _ => Err(RoomError::Gone.into()),
+                    };
+                }
+                Some(Err(RoomLeft(back))) => publication = back,
             }
             tokio::task::yield_now().await;
         }

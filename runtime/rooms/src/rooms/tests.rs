@@ -2,6 +2,7 @@
 
 mod build;
 mod numbers;
+mod posts;
 mod requests;
 mod returns;
 mod streams;
@@ -12,6 +13,7 @@ use super::*;
 use crate::room::{ConnectingClient, ConnectionKey, JoinedConnection, OutboxItem, Outboxes};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use room_core::connection::Transport;
 use room_core::event::{BodyDelivery, CloseFrame, Message, Request};
 use room_core::id::ConnectionId;
 use room_core::limits::Limits;
@@ -119,7 +121,15 @@ fn post(script: &str) -> Request {
 fn visitor(id: &str) -> ConnectingClient {
     let request = Request { method: "GET".to_owned(), ..post("") };
     let id = ConnectionId::parse(id, 256).unwrap();
-    ConnectingClient { id, request, identity: None, secret: None, returning: None, rewind: None }
+    ConnectingClient {
+        id,
+        request,
+        transport: Transport::WebSocket,
+        identity: None,
+        secret: None,
+        returning: None,
+        rewind: None,
+    }
 }
 
 async fn tell(client: &Client, text: &str) {

@@ -44,6 +44,8 @@ export class Connection {
   #id;
   #uri;
   #tags;
+  /** @type {string | undefined} */
+  #transport;
   /** The decoded state, valid for one generation. */
   #state;
   #known;
@@ -105,6 +107,12 @@ export class Connection {
 
   set capabilities(value) {
     Object.defineProperty(this, "capabilities", { value, writable: true, enumerable: true, configurable: true });
+  }
+
+  /** What carries its messages: `"websocket"`, or `"sse"`. */
+  get transport() {
+    this.#transport ??= native.transport(this.#id);
+    return this.#transport ?? "websocket";
   }
 
   /** The room's name. */

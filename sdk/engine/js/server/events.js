@@ -268,6 +268,13 @@ const EVENTS = {
     turns.run(handler, () => room.own("onTimer", `the timer "${record.tag}" is due`, timerOf(record)));
   },
 
+  publish(data) {
+    const message = typeof data === "string" ? data : exactBuffer(data);
+    handleNow(new Handler("publish", "nothing"), () =>
+      room.has("onPublish") ? room.it.onPublish(message) : connections.broadcast(message),
+    );
+  },
+
   cron(name, at) {
     handleNow(new Handler("cron", "nothing"), () => hooks.cron(target, room, name, at));
   },

@@ -9,7 +9,7 @@ import { encodeMethod } from "../server/outcalls.js";
 import { headerList, Headers } from "../web/headers.js";
 import { callsOf, fetchesOf } from "./asked.js";
 import { clientOf } from "./client.js";
-import { answerRecord, requestRecord, responseOf } from "./records.js";
+import { answerRecord, bytesOf, requestRecord, responseOf } from "./records.js";
 import { requestFrom } from "../web/request.js";
 import { responseFor, settle } from "./response.js";
 import { fail, watch } from "./runner.js";
@@ -113,10 +113,10 @@ export class TestRoom {
   }
 
   /** @param {string} id @param {any} [options] */
-  connect(id, { path = "", query, headers, claims, ticket } = {}) {
+  connect(id, { path = "", query, headers, transport = "websocket", claims, ticket } = {}) {
     const pairs = query instanceof URLSearchParams ? [...query] : entries(query).map(([key, value]) => [key, String(value)]);
     const told = { claims: claims === undefined ? null : JSON.stringify(claims), ticket: ticket ?? null };
-    const given = { path, query: pairs, headers: headerList(new Headers(headers)), ...told };
+    const given = { path, query: pairs, headers: headerList(new Headers(headers)), transport, ...told };
     const number = this.#act(() => tested.connect(this.#number, String(id), given));
     return clientOf(String(id), this.#number, number, this.#act);
   }
@@ -186,6 +186,12 @@ export class TestRoom {
   /** @param {number} milliseconds */
   advance(milliseconds) {
     this.#act(() => tested.advance(this.#number, milliseconds));
+  }
+
+  /** @param {any} message */
+  publish(message) {
+    const sent = typeof message === "string" ? message : bytesOf(message, "a message");
+    this.#act(() => tested.publish(this.#number, sent));
   }
 
   /** @param {string} name @param {number | Date} [at] */

@@ -20,6 +20,7 @@ natives! {
     "connections" => connections,
     "connectionIds" => connection_ids,
     "connection" => connection,
+    "transport" => transport,
     "send" => send,
     "broadcast" => broadcast,
     "close" => close,
@@ -77,6 +78,11 @@ fn connection_ids(ctx: Ctx<'_>, tag: Opt<Option<Text>>) -> Result<Vec<String>> {
 fn connection<'js>(ctx: Ctx<'js>, id: Text) -> Result<Option<Object<'js>>> {
     in_room(&ctx)?;
     Current::connection(&id.0).map(|data| describe(&ctx, data)).transpose()
+}
+
+fn transport(ctx: Ctx<'_>, id: Text) -> Result<Option<&'static str>> {
+    in_room(&ctx)?;
+    Ok(Current::transport(&id.0).map(room_sdk::Transport::as_str))
 }
 
 fn send(ctx: Ctx<'_>, id: Text, message: Said) -> Result<()> {

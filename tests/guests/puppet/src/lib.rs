@@ -321,6 +321,22 @@ impl Room for Puppet {
         Ok(())
     }
 
+    fn on_publish(&mut self, ctx: &Context, message: Message) -> Result {
+        self.handled += 1;
+        Plan::run(self, ctx, "on_publish", None)?;
+        match message.as_text() {
+            Some(text) if text.starts_with('[') => {
+                let steps: Vec<Step> = message.json()?;
+                let say = |text: String| ctx.broadcast(Message::text(text)).send();
+                steps.into_iter().try_for_each(|step| step.run(self, ctx, None, &say))
+            }
+            text => {
+                note(ctx, format!("published {}", text.unwrap_or("bytes")))?;
+                ctx.broadcast(message).send()
+            }
+        }
+    }
+
     fn on_cron(&mut self, ctx: &Context, cron: Cron) -> Result {
         self.handled += 1;
         Plan::run(self, ctx, "on_cron", None)?;

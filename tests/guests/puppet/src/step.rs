@@ -107,6 +107,8 @@ pub(crate) enum Step {
     FlushInside,
     /// Fails with a status and a text for the client.
     Refuse(u16, String),
+    /// Says what carries the messages of the connection that asks.
+    Transport,
     /// Says the report.
     Report,
     /// Says the value of a variable.
@@ -204,6 +206,7 @@ impl Step {
             Self::BroadcastTagged(text, tag) => {
                 ctx.broadcast(Message::text(text)).tagged(tag).send()
             }
+            Self::Transport => say(me(conn)?.transport().as_str().to_owned()),
             Self::Close(code, reason) => me(conn)?.close(code, &reason),
             Self::CloseWithoutCode => me(conn)?.close_without_code(),
             Self::CloseOther(id, code, reason) => {

@@ -33,7 +33,8 @@ impl Actor {
     /// Lets a client in, or refuses it.
     pub(super) async fn connect(&mut self, joining: JoinRequest) -> Result<(), StoreError> {
         let JoinRequest { visitor, outbox, reply } = joining;
-        let ConnectingClient { id, request, identity, secret, returning, rewind } = visitor;
+        let ConnectingClient { id, request, transport, identity, secret, returning, rewind } =
+            *visitor;
         let gap = match returning.map(|client| self.returning(&id, client)) {
             Some(Ok(back)) => {
                 self.resume(back, outbox, reply);
@@ -62,7 +63,7 @@ impl Actor {
         let uri = Arc::from(request.uri.as_str());
         let (tags, state) = (Arc::default(), Bytes::new());
         let link = Link::Open;
-        let connection = Connection { id, serial, uri, tags, state, link, identity };
+        let connection = Connection { id, serial, uri, tags, state, link, transport, identity };
         let ticket = self.turns.outlet.roster.ticket(secret, Greeting { gap, rewind });
         let arrival = ArrivingClient { outbox, ticket, since_ms, replacements };
         self.turns.outlet.roster.join(connection.clone(), arrival);

@@ -8,6 +8,7 @@ use super::super::outcalls::{OutcallRoute, RoomOutcalls, StartedOutcall};
 use super::super::outlet::{AskedOutcall, LetOut, Reply, TurnOutputs};
 use super::Turns;
 use room_core::event::GuestAnswer;
+use room_core::id::SequenceNumber;
 use room_core::jobs::{Job, JobId, JobsChange};
 use room_core::limits::size;
 use room_core::turn::Turn;
@@ -87,6 +88,11 @@ impl Turns {
         let Some(to) = ended.outcall.target.room() else { return Reply::Nobody };
         let call = OutcallRoute::call_id(&self.room, ended.id);
         Reply::Forget(Box::new((to.clone(), call)))
+    }
+
+    /// Returns the answer to a publication whose event has this number.
+    pub(super) fn published(number: SequenceNumber) -> GuestAnswer {
+        GuestAnswer::Returned(number.to_string().into())
     }
 
     /// Makes the turn of a call keep its answer, so that a repetition gets the same. An error says why the call must not

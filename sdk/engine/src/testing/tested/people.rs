@@ -50,6 +50,9 @@ fn connect(ctx: Ctx<'_>, room: u32, id: Text, options: Object<'_>) -> Result<u32
     if let Some(ticket) = optional::<Text>(&options, "ticket")? {
         client = client.ticket(&ticket.0);
     }
+    if options.get::<_, Text>("transport")?.0 == "sse" {
+        client = client.transport(room_sdk::Transport::Sse);
+    }
     Ok(rooms::keep_client(act(&room, || client.connect())))
 }
 

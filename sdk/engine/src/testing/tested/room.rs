@@ -12,7 +12,7 @@ use rquickjs::{Ctx, Object, Result};
 use crate::ScriptRoom;
 use crate::native::natives;
 use crate::testing::rooms::{self, act};
-use crate::values::{Bytes, Text, number, optional, refuse, whole};
+use crate::values::{Bytes, Said, Text, number, optional, refuse, whole};
 
 natives! {
     "makeRoom" => make_room,
@@ -20,6 +20,7 @@ natives! {
     "settle" => settle,
     "advance" => advance,
     "cron" => cron,
+    "publish" => publish,
     "expire" => expire,
     "now" => now,
     "reload" => reload,
@@ -84,6 +85,12 @@ fn cron(ctx: Ctx<'_>, room: u32, name: Text, at: f64) -> Result<()> {
     let room = rooms::room(&ctx, room)?;
     let at = Timestamp::from_millis(whole(&ctx, "the time of a cron", at)?);
     act(&room, || room.cron(&name.0, at));
+    Ok(())
+}
+
+fn publish(ctx: Ctx<'_>, room: u32, message: Said) -> Result<()> {
+    let room = rooms::room(&ctx, room)?;
+    act(&room, || room.publish(message.0));
     Ok(())
 }
 
