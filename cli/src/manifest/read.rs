@@ -10,6 +10,8 @@ mod crons;
 mod fetch;
 mod webhooks;
 
+pub(super) use auth::AUTH;
+
 use super::{Manifest, Party, PartyScript, name_problem};
 use crate::codes::Code;
 use crate::mistake::Mistake;
@@ -39,19 +41,6 @@ pub(super) const PARTY: &[&str] = &[
     "cors",
     "request_bodies",
     "auth",
-];
-pub(super) const AUTH: &[&str] = &[
-    "algorithms",
-    "issuer",
-    "audience",
-    "skew_s",
-    "secret",
-    "keys",
-    "jwks",
-    "required",
-    "cookie",
-    "query",
-    "ticket_secret",
 ];
 /// The keys of a party that name its code.
 #[derive(Default)]
