@@ -88,6 +88,11 @@ impl Identity {
         self.record.capabilities
     }
 
+    /// The claims, unless it has none: a ticket may say only what its client may do.
+    fn some<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        if self.record.claims == "{}" { Ok(None) } else { self.claims().map(Some) }
+    }
+
     /// When the server closes its connection with 4401, as its token ends; `None` for a ticket.
     pub fn ends(&self) -> Option<Timestamp> {
         self.record.ends_ms.map(Timestamp::from_millis)
@@ -103,7 +108,7 @@ impl connection::Connection {
     }
 
     /// The claims of the client's token or ticket, in one type of the author's; `None` as with
-    /// [`identity`](Self::identity).
+    /// [`identity`](Self::identity), and for a ticket without claims.
     ///
     /// ```
     /// use room_sdk::prelude::*;
@@ -135,7 +140,7 @@ impl connection::Connection {
     /// # Errors
     /// The claims are not those of a `T`.
     pub fn claims<T: DeserializeOwned>(&self) -> Result<Option<T>> {
-        self.identity().map(|identity| identity.claims()).transpose()
+        self.identity().map_or(Ok(None), |identity| identity.some())
     }
 
     /// What the client may do: everything, unless it came with a ticket that says otherwise.
@@ -158,7 +163,7 @@ impl http::Request {
     /// # Errors
     /// The claims are not those of a `T`.
     pub fn claims<T: DeserializeOwned>(&self) -> Result<Option<T>> {
-        self.identity.as_ref().map(Identity::claims).transpose()
+        self.identity.as_ref().map_or(Ok(None), Identity::some)
     }
 }
 

@@ -12,6 +12,8 @@ mod publish;
 mod retention;
 mod webhooks;
 
+pub(super) use auth::AUTH;
+
 use super::{Manifest, Party, PartyScript, name_problem};
 use crate::codes::Code;
 use crate::mistake::Mistake;
@@ -46,19 +48,6 @@ pub(super) const PARTY: &[&str] = &[
     "resume",
     "history",
     "auth",
-];
-pub(super) const AUTH: &[&str] = &[
-    "algorithms",
-    "issuer",
-    "audience",
-    "skew_s",
-    "secret",
-    "keys",
-    "jwks",
-    "required",
-    "cookie",
-    "query",
-    "ticket_secret",
 ];
 /// The keys of a party that name its code.
 #[derive(Default)]

@@ -2,6 +2,10 @@
 //!
 //! Owns the check of the token, in the hook before the room. Invariant: the room knows only names that a token
 //! proved. It does not know passwords: the provider does.
+//!
+//! A project with one provider needs no code for this: `[auth] jwks = "…"` in `room.toml` has the server check tokens
+//! before a hook, and `conn.claims()` is who they name. This hook is for rules that the section does not have, and shows
+//! how a hook asks another server.
 
 mod token;
 

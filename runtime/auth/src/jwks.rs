@@ -141,7 +141,7 @@ mod tests {
     use room_core::config::AuthAlgorithm;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// An issuer that answers what it is told to, and counts.
+    /// An issuer whose answer a test sets, and who counts.
     struct Provider {
         asked: AtomicUsize,
         answer: Mutex<Option<Vec<u8>>>,

@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_stays() {
+    fn a_request_without_a_token_stays_as_it_is() {
         for (uri, headers, left) in [
             ("/party/a", &[("authorization", "Basic abc")][..], "/party/a authorization=Basic abc"),
             ("/party/a?tokens=1&Token=2", &[], "/party/a?tokens=1&Token=2"),

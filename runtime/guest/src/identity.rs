@@ -1,6 +1,6 @@
 //! Who clients are, as guests learn it. Owns the translation between `sdk/wit/identity.wit` and what the door found out.
 //!
-//! Invariant: what a guest is told comes from the host's own connection or request, and never from what a client sent.
+//! Invariant: what a guest learns comes from the host's own connection or request, and never from what a client sent.
 //! A ticket is a function of the guest's time and randomness, so it is the same when a turn is repeated. It does not
 //! know how a token is checked.
 

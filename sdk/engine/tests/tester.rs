@@ -10,9 +10,11 @@ use room_engine::{Positions, Script};
 /// The room that most tests here act on.
 const ROOM: &str = r#"
 import { Server, getServerByName } from "partyserver";
+import { capabilitiesOf, claimsOf } from "roomkit/server";
 export default class Tested extends Server {
   static onBeforeConnect(request) {
     if (new URL(request.url).searchParams.get("name") === "mallory") return { refuse: { code: 4403, reason: "no" } };
+    if (claimsOf(request)?.banned) return { refuse: { code: 4403, reason: "banned" } };
     return request;
   }
   async onConnect(connection, { request }) {
@@ -27,6 +29,7 @@ export default class Tested extends Server {
     }
     if (message === "loop") for (;;);
     if (message === "transport") return connection.send(connection.transport);
+    if (message === "who") return connection.send(JSON.stringify([connection.claims, connection.capabilities]));
     if (message === "count") return connection.send(String(this.heap ?? 0));
     if (message === "said") return connection.send(JSON.stringify(this.readHistory({ limit: 2 })));
     if (message === "time") return connection.send(String(Date.now() >= 0));
@@ -69,6 +72,8 @@ export default class Tested extends Server {
   onTimer(timer) { this.broadcast("timer " + timer.tag); }
   async onRequest(request) {
     const path = new URL(request.url).pathname;
+    if (path.endsWith("/who")) return Response.json([claimsOf(request), capabilitiesOf(request)]);
+    if (path.endsWith("/ticket")) return new Response(this.ticket(await request.json()));
     if (path.endsWith("/upload")) return new Response("got " + (await request.text()));
     if (path.endsWith("/events")) {
       const { readable, writable } = new TransformStream();
@@ -418,6 +423,51 @@ fn hooks_are_asked_before_a_client_connects() {
         "const room = new TestRoom('lobby');
         const mallory = room.connect('m', { query: { name: 'mallory' } });
         assert.deepEqual(mallory.closed(), { code: 4403, reason: 'no', wasClean: true });",
+    );
+}
+
+#[test]
+fn claims_reach_hooks_requests_and_connections_and_no_client_chooses_them() {
+    passes(
+        "const room = new TestRoom('lobby');
+        const all = { read: true, write: true, presence: true };
+        const who = async (init) => (await room.request('/who', init)).json();
+        assert.deepEqual(await who({ claims: { sub: 'ada' } }), [{ sub: 'ada' }, all]);
+        assert.deepEqual(await who({ headers: { claims: '{}' } }), [null, all]);
+        const banned = room.connect('b', { claims: { banned: true } });
+        assert.deepEqual(banned.closed(), { code: 4403, reason: 'banned', wasClean: true });
+        const [ada, bob] = [room.connect('ada', { claims: { sub: 'ada' } }), room.connect('bob')];
+        ada.send('who');
+        room.reload();
+        ada.send('who');
+        room.hibernate();
+        ada.send('who');
+        bob.send('who');
+        const said = ada.received().map((text) => JSON.parse(text));
+        assert.deepEqual(said, Array(3).fill([{ sub: 'ada' }, all]));
+        assert.deepEqual(JSON.parse(bob.received()[0]), [null, all]);",
+    );
+}
+
+#[test]
+fn a_room_makes_tickets_that_open_it_for_what_they_allow() {
+    passes(
+        "const room = new TestRoom('lobby');
+        const made = async (grant) => (await room.request('/ticket', { method: 'POST', body: JSON.stringify(grant) })).text();
+        const viewer = room.connect('v', { ticket: await made({ capabilities: ['read'], claims: { sub: 'hall' } }) });
+        room.connect('ada').send('hello');
+        assert.deepEqual(viewer.received(), ['hello']);
+        viewer.send('mine');
+        assert.equal(viewer.closed().code, 4403);
+        const once = await made({ room: 'lobby', party: 'main', once: true });
+        assert.equal(room.connect('first', { ticket: once }).closed(), null);
+        assert.equal(room.connect('second', { ticket: once }).closed().code, 4401);
+        const brief = await made({ party: 'main', for: 1000 });
+        room.advance(1000);
+        assert.equal(room.connect('late', { ticket: brief }).closed().code, 4401);
+        const wrong = await room.request('/ticket', { method: 'POST', body: '{\"capabilities\":[\"fly\"]}' });
+        assert.equal(wrong.status, 500);
+        assert.match(room.takeErrors()[0], /read, write or presence/);",
     );
 }
 

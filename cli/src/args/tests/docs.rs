@@ -59,6 +59,7 @@ fn words(line: &str) -> Vec<String> {
             "SCENARIO" => "echo",
             "SHELL" => "bash",
             "CIDR" => "10.0.0.0/8",
+            "TIME" => "60s",
             "NODE" => "a",
             "NODE=URL" => "b=http://10.0.0.2:1999",
             word => word,

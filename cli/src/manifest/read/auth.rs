@@ -2,7 +2,7 @@
 //!
 //! Invariant: as of the reader whose part it is. It does not know whether a secret is set, or what is in a key.
 
-use super::{AUTH, ManifestReader, Value};
+use super::{ManifestReader, Value};
 use crate::codes::Code;
 use crate::manifest::Party;
 use room_runtime::{AuthMode, AuthSettings};
@@ -11,6 +11,21 @@ use toml::Spanned;
 
 /// Who may enter, and its place in the file.
 pub(super) type WrittenAuth = (Range<usize>, AuthSettings);
+
+/// The keys of the section.
+pub(in crate::manifest) const AUTH: &[&str] = &[
+    "algorithms",
+    "issuer",
+    "audience",
+    "skew_s",
+    "secret",
+    "keys",
+    "jwks",
+    "required",
+    "cookie",
+    "query",
+    "ticket_secret",
+];
 
 impl ManifestReader<'_> {
     /// Returns the section, as it is written.

@@ -16,7 +16,7 @@ fn the_section_about_clients_is_read_and_its_mistakes_are_shown() {
     for (text, parts) in [
         ("[auth]\nalgorithms = [\"none\"]", ["R0071", "HS256, RS256"]),
         ("[auth]\njwks = \"auth.example.com\"", ["R0071", "a whole URL"]),
-        ("[auth]\nquery = true", ["R0004", "name of a parameter"]),
+        ("[auth]\nquery = true", ["R0005", "name of a parameter"]),
         ("[auth]\nskew_s = -1", ["auth.skew_s", "at least 0"]),
         ("[auth]\nissuers = \"x\"", ["[auth] has no key", "`issuer`"]),
         ("[parties.main]\npath = \".\"\nauth = \"required\"", ["R0071", "no section [auth]"]),

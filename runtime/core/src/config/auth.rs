@@ -79,7 +79,7 @@ fn is_query(value: &str) -> bool {
 pub enum AuthMode {
     /// Each client needs a token or a ticket.
     Required,
-    /// A client without both is let in, too. One with an invalid token is not.
+    /// A client without both is admitted, too. One with an invalid token is not.
     Optional,
     /// Tokens are not looked at, and the room gets the request as it is.
     Off,

@@ -21,9 +21,9 @@ export function sentBy(request, record) {
   return request;
 }
 
-/** @param {IdentityRecord | null | undefined} record */
+/** The claims; null for a ticket without any. @param {IdentityRecord | null | undefined} record */
 export function claims(record) {
-  return record === null || record === undefined ? null : JSON.parse(record.claims);
+  return record === null || record === undefined || record.claims === "{}" ? null : JSON.parse(record.claims);
 }
 
 /** @param {IdentityRecord | null | undefined} record */
