@@ -6,7 +6,8 @@
 use hashbrown::HashSet;
 use room_core::config::{
     AssetSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron, CronSetting, FetchHosts,
-    FetchSettings, HistorySetting, Origins, PartyRename, RoomsPrefix, WebhookSettings,
+    FetchSettings, HistorySetting, Origins, PartyRename, RetentionSettings, RoomsPrefix,
+    WebhookSettings,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{ModuleHash, PartyName};
@@ -197,6 +198,12 @@ impl Release {
                 problems.extend(fetched.err().map(|error| error.to_string()));
                 problems.extend(self.parties.iter().filter_map(|party| {
                     let error = Cors::parse(party.cors.as_ref(), &limits).err()?;
+                    Some(format!("party {}: {error}", party.name))
+                }));
+                problems.extend(self.parties.iter().filter_map(|party| {
+                    let ReleaseParty { resume, history, .. } = party;
+                    let settings = RetentionSettings { resume: *resume, history: *history };
+                    let error = settings.parse(&limits).err()?;
                     Some(format!("party {}: {error}", party.name))
                 }));
                 let names = self.parties.iter().map(|party| PartyName::parse(&party.name));

@@ -103,11 +103,11 @@ impl RoomHandle {
     /// If the future is dropped and the room let the client in, the room receives a close event.
     pub fn connect(
         &self,
-        visitor: ConnectingClient,
+        visitor: Box<ConnectingClient>,
         (outboxes, key): (&Outboxes, ConnectionKey),
     ) -> Result<
         impl Future<Output = Result<JoinedConnection, RoomError>> + use<>,
-        RoomLeft<ConnectingClient>,
+        RoomLeft<Box<ConnectingClient>>,
     > {
         let (sender, outbox) = outboxes.open(key);
         let (reply, answer) = oneshot::channel();

@@ -97,7 +97,7 @@ pub(super) enum Visit {
 /// A client that wants to connect.
 #[derive(Debug)]
 pub(super) struct JoinRequest {
-    pub(super) visitor: ConnectingClient,
+    pub(super) visitor: Box<ConnectingClient>,
     pub(super) outbox: OutboxSender,
     pub(super) reply: oneshot::Sender<Result<Admission, RoomError>>,
 }

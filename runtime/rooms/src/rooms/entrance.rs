@@ -76,9 +76,10 @@ impl Rooms {
     pub async fn connect(
         &self,
         entrance: &RoomEntrance,
-        mut visitor: ConnectingClient,
+        visitor: ConnectingClient,
         to: (&Outboxes, ConnectionKey),
     ) -> Result<Option<JoinedConnection>, Unreachable> {
+        let mut visitor = Box::new(visitor);
         loop {
             match self.through(entrance, |handle| handle.connect(visitor, to))? {
                 None => return Ok(None),

@@ -33,7 +33,7 @@ impl Actor {
     /// Lets a client in, or refuses it.
     pub(super) async fn connect(&mut self, joining: JoinRequest) -> Result<(), StoreError> {
         let JoinRequest { visitor, outbox, reply } = joining;
-        let ConnectingClient { id, request, secret, returning, rewind } = visitor;
+        let ConnectingClient { id, request, secret, returning, rewind } = *visitor;
         let gap = match returning.map(|client| self.returning(&id, client)) {
             Some(Ok(back)) => {
                 self.resume(back, outbox, reply);
@@ -89,7 +89,7 @@ impl Actor {
         back
     }
 
-    /// Gives a connection to the new transport of its client. The guest does not learn of it. The client is let in when
+    /// Gives a connection to the new transport of its client. The guest does not learn of it. The client is admitted when
     /// the earlier turns are durable; what waits for that follows what it missed.
     fn resume(
         &mut self,
