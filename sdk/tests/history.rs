@@ -100,7 +100,7 @@ fn a_room_forgets_the_oldest_messages_and_says_so() {
 }
 
 #[test]
-fn a_room_of_a_party_without_history_is_told_what_to_write() {
+fn a_room_of_a_party_without_history_gets_an_error_that_says_what_to_write() {
     let room = room(None);
     let ada = room.connect("ada");
     ada.send_text("between 1-1 1-9");

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_shows_does_not_stay_in_its_url() {
+    fn the_url_of_a_client_keeps_no_secret() {
         let secret = ConnectionSecret::random();
         let url = format!("/party/a?_pk=me&_since=7-42&x=1&_resume={}&_rewind=5", secret.reveal());
         let (asked, left) = taken(&url);

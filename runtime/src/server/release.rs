@@ -5,9 +5,7 @@
 
 use hashbrown::HashSet;
 use room_core::config::{
-    AssetSettings, AuthMode, AuthSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron,
-    CronSetting, FetchHosts, FetchSettings, HistorySetting, Origins, PartyRename, PublishSettings,
-    RoomsPrefix, SseAccess, WebhookSettings,
+    AssetSettings, AuthMode, AuthSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron, CronSetting, FetchHosts, FetchSettings, HistorySetting, Origins, PartyRename, PublishSettings, RetentionSettings, RoomsPrefix, SseAccess, WebhookSettings,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{ModuleHash, PartyName};
@@ -210,6 +208,12 @@ impl Release {
                 problems.extend(fetched.err().map(|error| error.to_string()));
                 problems.extend(self.parties.iter().filter_map(|party| {
                     let error = Cors::parse(party.cors.as_ref(), &limits).err()?;
+                    Some(format!("party {}: {error}", party.name))
+                }));
+                problems.extend(self.parties.iter().filter_map(|party| {
+                    let ReleaseParty { resume, history, .. } = party;
+                    let settings = RetentionSettings { resume: *resume, history: *history };
+                    let error = settings.parse(&limits).err()?;
                     Some(format!("party {}: {error}", party.name))
                 }));
                 let names = self.parties.iter().map(|party| PartyName::parse(&party.name));

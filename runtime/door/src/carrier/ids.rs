@@ -6,7 +6,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use room_core::event::Message;
 use room_core::id::SequenceNumber;
-use room_rooms::room::{Arrival, Gap, LogEntry, Welcome};
+use room_rooms::room::{ClientArrival, Gap, LogEntry, Welcome};
 use serde_json::json;
 
 /// The name of the subprotocol.
@@ -19,9 +19,9 @@ const HEAD_BYTES: usize = 16;
 pub(super) fn welcome(welcome: &Welcome) -> Message {
     let Welcome { connection, secret, resume_ms, at, arrival } = welcome;
     let (arrival, gap) = match arrival {
-        Arrival::New => ("new", None),
-        Arrival::Resumed => ("resumed", None),
-        Arrival::Gap(gap) => ("gap", Some(name(*gap))),
+        ClientArrival::New => ("new", None),
+        ClientArrival::Resumed => ("resumed", None),
+        ClientArrival::Gap(gap) => ("gap", Some(name(*gap))),
     };
     let mut told = json!({
         "connection": connection.as_str(),

@@ -49,7 +49,7 @@ pub use rates::RateOverrun;
 pub use responses::{
     BodySender, OpenResponse, PieceVerdict, ResponsePart, ResponseStart, RoomAnswer,
 };
-pub use returning::{Arrival, Gap, ReturningClient, Rewind, Welcome};
+pub use returning::{ClientArrival, Gap, ReturningClient, Rewind, Welcome};
 pub use roster::ConnectionSummary;
 pub use turns::RoomParts;
 

@@ -1,7 +1,7 @@
-//! Clients that come back to their connection. Owns what a connection keeps for that, and what its client is told.
+//! Clients that come back to their connection. Owns what a connection keeps for that, and what the welcome to its client says.
 //!
-//! Invariant: only a client that shows the connection's secret gets anything of it. A client that is told
-//! [`Arrival::Resumed`] gets all that followed the id it named. Pure: it does not know outboxes or the log's entries.
+//! Invariant: only a client that shows the connection's secret gets anything of it. A client whose welcome
+//! says [`ClientArrival::Resumed`] gets all that followed the id it named. Pure: it does not know outboxes or the log's entries.
 
 use room_core::byte_budget::BytePermit;
 use room_core::event::{CloseHandshake, Ending};
@@ -41,12 +41,12 @@ pub struct Welcome {
     /// The id after which the connection's messages begin; `None` if its party's messages have no ids.
     pub at: Option<SequenceNumber>,
     /// Whether it is the connection that the client had.
-    pub arrival: Arrival,
+    pub arrival: ClientArrival,
 }
 
 /// What became of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
+pub enum ClientArrival {
     /// It has a new connection, as it asked for.
     New,
     /// It has its connection again. What it missed follows.
@@ -67,7 +67,7 @@ pub enum Gap {
 }
 
 /// What a connection keeps so that its client can come back, and what its client has asked for.
-pub(super) struct Ticket {
+pub(super) struct ReturnTicket {
     pub(super) secret: Option<ConnectionSecret>,
     /// The number of the transport that the connection has: a report about an earlier one is late.
     pub(super) transport: u32,
@@ -112,7 +112,7 @@ impl AbsenceMarks {
     }
 }
 
-impl Ticket {
+impl ReturnTicket {
     /// Returns true if this is the connection's secret.
     pub(super) fn is_owned_by(&self, secret: ConnectionSecret) -> bool {
         self.secret.is_some_and(|own| own.is(secret))

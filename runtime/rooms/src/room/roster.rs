@@ -14,7 +14,7 @@ use super::outbound::{LogEntry, SharedLog};
 use super::outbox::OutboxSender;
 use super::rates::{ConnectionMeters, RoomRates};
 use super::replacements::Replacements;
-use super::returning::Ticket;
+use super::returning::ReturnTicket;
 use crate::taps::{OutputReceivers, RoomTap};
 use hashbrown::HashMap;
 use room_core::connection::{Connection, Connections, Link};
@@ -49,7 +49,7 @@ pub(super) struct Roster {
 struct ClientRoute {
     outbox: OutboxSender,
     /// With which its client may come back, if its transport or its party has anything to do with that.
-    ticket: Option<Box<Ticket>>,
+    ticket: Option<Box<ReturnTicket>>,
     /// When the client was admitted, in milliseconds since 1970.
     since_ms: u64,
     replacements: Replacements,
@@ -72,7 +72,7 @@ pub(super) struct NumberedOutputs {
 /// The way to a client that is being admitted.
 pub(super) struct ArrivingClient {
     pub(super) outbox: OutboxSender,
-    pub(super) ticket: Option<Box<Ticket>>,
+    pub(super) ticket: Option<Box<ReturnTicket>>,
     /// When the client is admitted, in milliseconds since 1970.
     pub(super) since_ms: u64,
     /// What the client knows of earlier connections with its id.

@@ -91,7 +91,7 @@ impl Actor {
         back
     }
 
-    /// Gives a connection to the new transport of its client. The guest does not learn of it. The client is let in when
+    /// Gives a connection to the new transport of its client. The guest does not learn of it. The client is admitted when
     /// the earlier turns are durable; what waits for that follows what it missed.
     fn resume(
         &mut self,

@@ -59,7 +59,7 @@ fn a_cursor_gets_what_followed_it_and_a_forgotten_one_gets_a_gap() {
 }
 
 #[test]
-fn what_may_still_be_lost_is_shown_to_nobody_and_not_forgotten() {
+fn entries_that_may_be_lost_are_shown_to_nobody_and_not_forgotten() {
     let mut log = log(1);
     say(&mut log, 1, "durable", 0);
     log.append(number(2), &[all("held"), all("held, too")], Some(Serial(9)), 0);
@@ -182,7 +182,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..80)
 }
 
-/// A client, and all that it is owed: what was sent to it since it came, or since it was told of a gap.
+/// A client, and all that it is owed: what was sent to it since it came, or since its last gap.
 struct Client {
     own: Connection,
     sent: SequenceNumber,
@@ -238,7 +238,7 @@ fn output(to: u8) -> Output {
 
 proptest! {
     #[test]
-    fn a_client_that_comes_back_gets_everything_once_in_order_or_is_told_of_a_gap(
+    fn a_client_that_comes_back_gets_everything_once_in_order_or_a_gap(
         steps in steps(),
         messages_max in 1..12_usize,
     ) {

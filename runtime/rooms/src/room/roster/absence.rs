@@ -7,7 +7,8 @@
 use super::super::outbound::{LogEntry, LogSummary, OutboundLog, SharedLog};
 use super::super::outbox::OutboxSender;
 use super::super::returning::{
-    Absence, AbsenceMarks, Arrival, Gap, Greeting, ReturningClient, Ticket, Welcome, may_return,
+    Absence, AbsenceMarks, ClientArrival, Gap, Greeting, ReturnTicket, ReturningClient, Welcome,
+    may_return,
 };
 use super::super::turns::RoomParts;
 use super::{ClientRoute, Roster};
@@ -65,11 +66,11 @@ impl Roster {
         &self,
         secret: Option<ConnectionSecret>,
         greeting: Greeting,
-    ) -> Option<Box<Ticket>> {
+    ) -> Option<Box<ReturnTicket>> {
         let is_needed = secret.is_some() || greeting.rewind.is_some();
         is_needed.then(|| {
             let (sent, greeting) = (SequenceNumber::default(), Some(greeting));
-            Box::new(Ticket { secret, transport: 0, sent, greeting, absence: None })
+            Box::new(ReturnTicket { secret, transport: 0, sent, greeting, absence: None })
         })
     }
 
@@ -93,7 +94,7 @@ impl Roster {
         }
         if let Some(secret) = ticket.secret {
             let (connection, arrival) =
-                (connection.id.clone(), gap.map_or(Arrival::New, Arrival::Gap));
+                (connection.id.clone(), gap.map_or(ClientArrival::New, ClientArrival::Gap));
             outbox.welcome(Welcome { connection, secret, resume_ms, at, arrival });
         }
         before.iter().for_each(|entry| outbox.send_entry(entry));
@@ -186,7 +187,7 @@ impl Roster {
         let connection = self.connections.get(serial)?.id.clone();
         let line = self.outboxes.get_mut(&serial)?;
         let ticket = line.ticket.as_mut()?;
-        let (secret, arrival) = (ticket.secret?, Arrival::Resumed);
+        let (secret, arrival) = (ticket.secret?, ClientArrival::Resumed);
         ticket.transport = ticket.transport.wrapping_add(1);
         let before = std::mem::replace(&mut line.outbox, outbox);
         before.close(CloseFrame::new(SUPERSEDED, "the connection goes on over a newer transport"));

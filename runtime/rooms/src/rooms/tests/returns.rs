@@ -1,7 +1,7 @@
 //! Clients that are lost and come back, in a party that remembers what its rooms send.
 
 use super::*;
-use crate::room::{Arrival, Gap, ReturningClient, Rewind, Welcome};
+use crate::room::{ClientArrival, Gap, ReturningClient, Rewind, Welcome};
 use room_core::config::{HistorySetting, RetentionSettings};
 use room_core::event::{CloseHandshake, Ending};
 use room_core::id::{ConnectionSecret, SequenceNumber};
@@ -42,12 +42,12 @@ impl TestNode {
     async fn meet(&self, id: &str) -> (Client, Card) {
         let client = self.arrive(new(id)).await;
         let Welcome { secret, at, arrival, .. } = welcome(&client).await;
-        assert_eq!(arrival, Arrival::New);
+        assert_eq!(arrival, ClientArrival::New);
         (client, Card { secret, since: at.unwrap() })
     }
 
     /// Lets a client come back with its card.
-    async fn back(&self, id: &str, card: Card) -> (Client, Arrival) {
+    async fn back(&self, id: &str, card: Card) -> (Client, ClientArrival) {
         let client = self.arrive(returning(id, Some(card.secret), card.since)).await;
         let arrival = welcome(&client).await.arrival;
         (client, arrival)
@@ -131,7 +131,7 @@ async fn a_lost_client_has_its_connection_again_and_gets_what_it_missed_once_and
     node.say(r#"[{"broadcast":"2"},{"send_to":["a","3"]},{"broadcast_except":["4",["a"]]}]"#).await;
     node.say(r#"[{"send_to":["b","for b"]},{"broadcast_tagged":["5","a"]}]"#).await;
     let (a, arrival) = node.back("a", card).await;
-    assert_eq!(arrival, Arrival::Resumed);
+    assert_eq!(arrival, ClientArrival::Resumed);
     node.say(r#"[{"broadcast":"6"}]"#).await;
     assert_eq!(read(&a, 4, &mut card).await, ["2", "3", "5", "6"]);
     assert_eq!(read(&b, 6, &mut others).await, ["1", "for b", "2", "4", "for b", "6"]);
@@ -152,7 +152,7 @@ async fn a_client_that_lost_messages_on_their_way_gets_them_again() {
     let (a, arrival) = node.back("a", card).await;
     assert_eq!(
         (arrival, read(&a, 1, &mut card).await),
-        (Arrival::Resumed, vec!["lost".to_owned()])
+        (ClientArrival::Resumed, vec!["lost".to_owned()])
     );
 }
 
@@ -166,7 +166,7 @@ async fn the_guest_gets_the_close_of_a_client_that_stays_away_when_its_time_is_o
     drop(a);
     assert_eq!(node.noted("close a").await, r#"close a 1006 "" clean=false state="""#);
     let (_a, arrival) = node.back("a", card).await;
-    assert_eq!(arrival, Arrival::Gap(Gap::UnknownConnection));
+    assert_eq!(arrival, ClientArrival::Gap(Gap::UnknownConnection));
     assert_eq!(node.events().await.len(), 3);
 }
 
@@ -178,7 +178,7 @@ async fn a_client_that_closes_its_connection_is_not_expected_back() {
     a.joined.ended(Ending { frame, handshake: CloseHandshake::Clean });
     assert_eq!(node.noted("close a").await, r#"close a 1000 "" clean=true state="""#);
     let (_a, arrival) = node.back("a", card).await;
-    assert_eq!(arrival, Arrival::Gap(Gap::UnknownConnection));
+    assert_eq!(arrival, ClientArrival::Gap(Gap::UnknownConnection));
 }
 
 #[tokio::test]
@@ -190,13 +190,13 @@ async fn a_wrong_secret_gets_nothing_of_the_connection() {
     let wrong = Card { secret: ConnectionSecret::random(), ..card };
     let (thief, arrival) = node.back("a", wrong).await;
     // As for any newcomer with this id, the older connection is replaced.
-    assert_eq!(arrival, Arrival::Gap(Gap::UnknownConnection));
+    assert_eq!(arrival, ClientArrival::Gap(Gap::UnknownConnection));
     assert!(matches!(&heard(&a, 1).await[..], [OutboxItem::Goodbye(frame)] if frame.code == 4409));
     tell(&thief, r#"["state"]"#).await;
     assert_eq!(read(&thief, 1, &mut card.clone()).await, ["null"]);
     let unreadable = node.arrive(returning("a", None, card.since)).await;
     let arrival = welcome(&unreadable).await.arrival;
-    assert_eq!(arrival, Arrival::Gap(Gap::UnknownConnection));
+    assert_eq!(arrival, ClientArrival::Gap(Gap::UnknownConnection));
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn a_second_transport_with_the_secret_takes_the_connection_over() {
     node.say(r#"[{"broadcast":"1"}]"#).await;
     assert_eq!(read(&old, 1, &mut card).await, ["1"]);
     let (new, arrival) = node.back("a", card).await;
-    assert_eq!(arrival, Arrival::Resumed);
+    assert_eq!(arrival, ClientArrival::Resumed);
     assert!(
         matches!(&heard(&old, 1).await[..], [OutboxItem::Goodbye(frame)] if frame.code == 4409)
     );
@@ -220,7 +220,7 @@ async fn a_second_transport_with_the_secret_takes_the_connection_over() {
 }
 
 #[tokio::test]
-async fn what_the_gate_holds_while_a_client_comes_back_reaches_it_once() {
+async fn outputs_that_the_gate_holds_reach_a_client_that_comes_back_once() {
     let node = node().await;
     let (a, mut card) = node.meet("a").await;
     let b = node.connect("b").await;
@@ -239,13 +239,13 @@ async fn what_the_gate_holds_while_a_client_comes_back_reaches_it_once() {
     assert!(futures_util::poll!(coming.as_mut()).is_pending(), "it is let in behind the gate");
     node.disk.work();
     let (a, arrival) = coming.await;
-    assert_eq!(arrival, Arrival::Resumed);
+    assert_eq!(arrival, ClientArrival::Resumed);
     assert_eq!(read(&a, 3, &mut card).await, ["durable", "held", "after"]);
     assert_eq!(a.take(9), []);
 }
 
 #[tokio::test]
-async fn what_the_disk_lost_is_no_part_of_what_a_client_missed() {
+async fn outputs_that_the_disk_lost_never_reach_a_client_that_comes_back() {
     let node = node().await;
     let (a, card) = node.meet("a").await;
     let b = node.connect("b").await;
@@ -267,7 +267,7 @@ async fn what_the_disk_lost_is_no_part_of_what_a_client_missed() {
     node.disk.work();
     node.works_again().await;
     let (a, arrival) = node.back("a", card).await;
-    assert_eq!(arrival, Arrival::Gap(Gap::UnknownConnection));
+    assert_eq!(arrival, ClientArrival::Gap(Gap::UnknownConnection));
     settle().await;
     assert_eq!(a.take(9), []);
 }
@@ -285,7 +285,10 @@ async fn a_room_that_forgot_what_a_client_missed_tells_it_of_the_gap() {
     // It missed nothing, although the room has long forgotten the message that it names.
     node.say(r#"[{"send_to":["a","2"]}]"#).await;
     let (a, arrival) = node.back("a", card).await;
-    assert_eq!((arrival, read(&a, 1, &mut card).await), (Arrival::Resumed, vec!["2".to_owned()]));
+    assert_eq!(
+        (arrival, read(&a, 1, &mut card).await),
+        (ClientArrival::Resumed, vec!["2".to_owned()])
+    );
     let b = node.connect("b").await;
     for _ in 0..9 {
         tell(&b, "for b").await;
@@ -293,11 +296,11 @@ async fn a_room_that_forgot_what_a_client_missed_tells_it_of_the_gap() {
     heard(&b, 9).await;
     drop(a);
     let (a, arrival) = node.back("a", card).await;
-    assert_eq!(arrival, Arrival::Resumed);
+    assert_eq!(arrival, ClientArrival::Resumed);
     assert_eq!(a.take(9), []);
     drop(a);
     let (a, arrival) = node.back("a", early).await;
-    assert_eq!(arrival, Arrival::Gap(Gap::TooOld));
+    assert_eq!(arrival, ClientArrival::Gap(Gap::TooOld));
     // The end of the connection that it cannot have again came before.
     assert_eq!(
         node.events().await,
@@ -335,7 +338,7 @@ async fn an_away_connection_survives_hibernation_and_new_code() {
     within(node.rooms.deploy(parties)).await.unwrap();
     node.say(r#"[{"broadcast":"3"}]"#).await;
     let (a, arrival) = node.back("a", card).await;
-    assert_eq!(arrival, Arrival::Resumed);
+    assert_eq!(arrival, ClientArrival::Resumed);
     assert_eq!(read(&a, 2, &mut card).await, ["2", "3"]);
     tell(&a, r#"["state"]"#).await;
     assert_eq!(read(&a, 1, &mut card).await, [r#""kept""#]);
@@ -353,7 +356,7 @@ async fn a_deployment_without_resume_ends_the_connections_that_are_away() {
     assert_eq!(node.noted("close a").await, r#"close a 1006 "" clean=false state="""#);
     let client = node.arrive(returning("a", Some(card.secret), card.since)).await;
     let told = welcome(&client).await;
-    assert_eq!(told.arrival, Arrival::Gap(Gap::UnknownConnection));
+    assert_eq!(told.arrival, ClientArrival::Gap(Gap::UnknownConnection));
     assert_eq!((told.at, told.resume_ms), (None, 0));
     tell(&client, "plain").await;
     assert_eq!(heard(&client, 1).await, [text("plain")]);
@@ -370,7 +373,7 @@ async fn a_room_may_close_a_connection_whose_client_is_away() {
     node.say(r#"[{"close_other":["a",4000,"out"]}]"#).await;
     assert_eq!(node.noted("close a").await, r#"close a 1006 "" clean=false state="""#);
     let (_a, arrival) = node.back("a", card).await;
-    assert_eq!(arrival, Arrival::Gap(Gap::UnknownConnection));
+    assert_eq!(arrival, ClientArrival::Gap(Gap::UnknownConnection));
 }
 
 #[tokio::test]
@@ -423,7 +426,7 @@ async fn a_new_client_may_read_what_was_sent_before_and_misses_nothing_after_it(
         rewind: Some(Rewind::Since(SequenceNumber { epoch: 1, seq: 1 })),
         ..new("d")
     };
-    assert_eq!(welcome(&node.arrive(gap).await).await.arrival, Arrival::Gap(Gap::TooOld));
+    assert_eq!(welcome(&node.arrive(gap).await).await.arrival, ClientArrival::Gap(Gap::TooOld));
 }
 
 #[tokio::test]
@@ -431,7 +434,7 @@ async fn a_party_that_remembers_nothing_sends_messages_without_ids() {
     let node = TestNode::start().await;
     let a = node.arrive(new("a")).await;
     let told = welcome(&a).await;
-    assert_eq!((told.at, told.resume_ms, told.arrival), (None, 0, Arrival::New));
+    assert_eq!((told.at, told.resume_ms, told.arrival), (None, 0, ClientArrival::New));
     tell(&a, "hi").await;
     assert_eq!(heard(&a, 1).await, [text("hi")]);
     drop(a);
@@ -454,6 +457,6 @@ async fn a_room_with_a_client_away_stays_in_memory_and_forgets_all_when_it_leave
     within(left).await;
     let asked = ConnectingClient { rewind: Some(Rewind::Since(card.since)), ..new("b") };
     let b = node.arrive(asked).await;
-    assert!(matches!(welcome(&b).await.arrival, Arrival::Gap(Gap::TooOld)));
+    assert!(matches!(welcome(&b).await.arrival, ClientArrival::Gap(Gap::TooOld)));
     assert_eq!(node.events().await[..2], ["connect a", r#"close a 1006 "" clean=false state="""#]);
 }
