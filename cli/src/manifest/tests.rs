@@ -5,6 +5,7 @@ mod crons;
 mod fetch;
 mod limits;
 mod parties;
+mod publish;
 mod serve;
 
 use super::*;
