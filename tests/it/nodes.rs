@@ -374,9 +374,9 @@ async fn event_streams_posts_and_publications_reach_a_room_by_every_node() {
             {"room": "room-0", "text": "x"},
             {"party": "nobody", "room": room, "text": "x"},
         ]});
-        let batch =
-            far.request("POST", "/_room/publish", &publish, messages.to_string().as_bytes());
-        let results = batch.await.json()["results"].clone();
+        let messages = messages.to_string();
+        let batch = far.request("POST", "/_room/publish", &publish, messages.as_bytes()).await;
+        let results = batch.json()["results"].clone();
         let statuses: Vec<_> = (0..4).map(|at| results[at]["status"].as_u64().unwrap()).collect();
         assert_eq!(statuses, [200, 200, 200, 404], "{results}");
         assert_eq!(results[0]["id"], results[1]["id"]);
