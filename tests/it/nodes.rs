@@ -2,7 +2,7 @@
 
 use crate::operated::Operated;
 use room_runtime::{Limits, Preamble, Proxies, Space, node_name};
-use room_tests::{Got, Requests, TestClient, guest, until, within};
+use room_tests::{Got, RawClient, Requests, TestClient, guest, until, within};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -321,5 +321,66 @@ async fn an_operator_of_the_wrong_node_reads_the_name_of_the_right_one() {
     let refused = Operated::try_start_in(dir.path(), space, Proxies::default(), Limits::default());
     let why = refused.await.err().unwrap().to_string();
     assert_eq!(why, "two nodes are named b: give each node of the space a name of its own");
+    pair.stop().await;
+}
+
+/// Reads a stream of events until a word comes, and returns what came.
+async fn up_to(stream: &mut RawClient, word: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(word) {
+        let chunk = stream.chunk().await.expect("the stream goes on");
+        text.push_str(std::str::from_utf8(&chunk).unwrap());
+    }
+    text
+}
+
+#[tokio::test]
+async fn event_streams_posts_and_publications_reach_a_room_by_every_node() {
+    const KEY: &str = "a-key-that-is-for-all-rooms";
+    let pair = Pair::start(|_| {}).await;
+    let room = pair.room_of_b().await;
+    for node in [&pair.a, &pair.b] {
+        let mut release = node.release(&guest("puppet"), "2").await;
+        release["parties"][0]["sse"] = json!(true);
+        release["publish"] = json!({"keys": ["KEY"]});
+        release["vars"]["KEY"] = json!(KEY);
+        node.good("POST", "projects/chat/deploy", release).await;
+    }
+    let bearer = format!("Bearer {KEY}");
+    let publish = [("authorization", bearer.as_str()), ("content-type", "text/plain")];
+    for [near, far] in [pair.addrs(), [pair.b.server.addr(), pair.a.server.addr()]] {
+        let mut stream = RawClient::open(near).await;
+        let head = format!("Host: {near}\r\nAccept: text/event-stream\r\n");
+        stream
+            .write(format!("GET {}?_pk=ada HTTP/1.1\r\n{head}\r\n", path(&room)).as_bytes())
+            .await;
+        let head = stream.head().await;
+        assert!(head.contains("content-type: text/event-stream"), "{head}");
+        let welcome = up_to(&mut stream, "\n\n").await;
+        let secret = welcome.split("\"secret\":\"").nth(1).unwrap()[..32].to_owned();
+        let headers = [("x-room-secret", secret.as_str()), ("content-type", "text/plain")];
+        let posted = path(&room) + "?_connection=ada";
+        assert_eq!(far.request("POST", &posted, &headers, b"by the other node").await.status, 204);
+        up_to(&mut stream, "data: by the other node\n\n").await;
+        let wrong = [("x-room-secret", "0123456789abcdef0123456789abcdef")];
+        assert_eq!(far.request("POST", &posted, &wrong, b"x").await.status, 403);
+        let one = format!("/_room/publish/main/{room}");
+        let reply = far.request("POST", &one, &publish, b"published").await;
+        assert!(reply.json()["id"].is_string(), "{}", reply.text());
+        up_to(&mut stream, "data: published\n\n").await;
+        let messages = json!({"messages": [
+            {"room": room, "text": "of a batch", "idempotency_key": format!("{near}")},
+            {"room": room, "text": "again", "idempotency_key": format!("{near}")},
+            {"room": "room-0", "text": "x"},
+            {"party": "nobody", "room": room, "text": "x"},
+        ]});
+        let messages = messages.to_string();
+        let batch = far.request("POST", "/_room/publish", &publish, messages.as_bytes()).await;
+        let results = batch.json()["results"].clone();
+        let statuses: Vec<_> = (0..4).map(|at| results[at]["status"].as_u64().unwrap()).collect();
+        assert_eq!(statuses, [200, 200, 200, 404], "{results}");
+        assert_eq!(results[0]["id"], results[1]["id"]);
+        up_to(&mut stream, "data: of a batch\n\n").await;
+    }
     pair.stop().await;
 }

@@ -6,6 +6,7 @@ mod crons;
 mod fetch;
 mod limits;
 mod parties;
+mod publish;
 mod serve;
 
 use super::*;

@@ -437,7 +437,7 @@ mod tests {
             429 1013 this address has 10 connections open, as many as it may have: close one first retry
             429 1013 this address connects too fast: address_connects_per_s allows 10; try again in 3 s retry
             400 4400 the message is not valid UTF-8, and its content-type says that it is text 
-            401 4401 this is no key of [publish]: send one as `Authorization: Bearer …` 
+            401 4401 the request has no valid key of [publish]: send one as `Authorization: Bearer …` 
             403 4403 this key may not publish to x/y 
             400 4400 this cannot be published: it has no text 
             413 1009 the batch has more than 10 messages (publish_batch_max) 

@@ -93,7 +93,7 @@ fn write_data(out: &mut Vec<u8>, text: &str) {
     loop {
         let end = rest.find(['\r', '\n']);
         out.extend_from_slice(b"data: ");
-        out.extend_from_slice(rest[..end.unwrap_or(rest.len())].as_bytes());
+        out.extend_from_slice(&rest.as_bytes()[..end.unwrap_or(rest.len())]);
         out.push(b'\n');
         let Some(end) = end else { break };
         let width = if rest[end..].starts_with("\r\n") { 2 } else { 1 };
