@@ -136,6 +136,7 @@ fn looks(served: &mut Served, root: &Path) {
         &["storage", "delete", "lobby", "count"],
         &["kick", "lobby", "alice"],
         &["close", "lobby"],
+        &["ticket", "main/lobby"],
         &["delete-room", "lobby", "--yes"],
         &["backup", "all.room"],
     ] {

@@ -168,6 +168,36 @@ fn crons(root: &Path) {
     assert!(said.contains("the project has no cron \"other\""), "{said}");
 }
 
+/// Tickets are made, and open what they are for.
+fn tickets(root: &Path, port: u16) {
+    let made = json_of(root, &["ticket", "main/lobby", "--for", "5m", "--once"]);
+    assert_eq!((&made["party"], &made["room"]), (&json!("main"), &json!("lobby")));
+    let path = |ticket: &str| format!("/party/lobby?_pk=guest&ticket={ticket}");
+    let once = path(made["ticket"].as_str().expect("it is a text"));
+    let guest = Socket::open(port, &once);
+    assert_eq!(Socket::open(port, &once).closed(), 4401);
+    drop(guest);
+    let claims = "{\"sub\":\"hall\"}";
+    let all = good(root, &["ticket", "main/*", "--read-only", "--claims", claims]);
+    let hall = Socket::open(port, &path(all.trim_end()));
+    let seen = good(root, &["inspect", "lobby"]);
+    assert!(
+        seen.contains("guest  http://x/party/lobby?_pk=guest") && !seen.contains("rt1"),
+        "{seen}"
+    );
+    drop(hall);
+    for (args, why) in [
+        (&["ticket", "lobby"][..], "names no party and room"),
+        (&["ticket", "other/lobby"], "other"),
+        (&["ticket", "main/lobby", "--for", "99d"], "ticket_ms_max"),
+        (&["ticket", "main/*", "--once"], "is for one room"),
+        (&["ticket", "main/lobby", "--claims", "[]"], "--claims is not a JSON object"),
+    ] {
+        let said = refused(root, args);
+        assert!(said.contains(why), "{args:?}: {said}");
+    }
+}
+
 /// Webhooks that no receiver takes are listed, and discarded.
 fn webhooks(root: &Path) {
     let all = json_of(root, &["webhooks"]);
@@ -195,7 +225,9 @@ fn rooms_of_a_local_server_are_inspected_and_changed() {
     let hooks = "[webhooks]\nurl = \"http://127.0.0.1:1/hooks?key=1\"\nsecret = \"HOOK_SECRET\"\n\
                  events = [\"created\"]\n";
     project.write(".env", "HOOK_SECRET=0123456789abcdef\n");
-    project.write("room.toml", &format!("name = \"count\"\n{section}{hooks}"));
+    // The parameter `token` is the rooms' own here.
+    let auth = "[auth]\nrequired = false\nquery = \"access\"\n";
+    project.write("room.toml", &format!("name = \"count\"\n{section}{hooks}{auth}"));
     let root = project.root();
     let dev = Dev::start(root, &[]);
     let port = dev.port();
@@ -210,6 +242,7 @@ fn rooms_of_a_local_server_are_inspected_and_changed() {
     closes(root, port, socket);
     crons(root);
     webhooks(root);
+    tickets(root, port);
     for (args, why) in [
         (&["inspect", "lobby"][..], "there is no room main/lobby"),
         (&["inspect", "lobby", "--party", "other"], "there is no room other/lobby"),

@@ -1,6 +1,8 @@
 //! Several nodes that serve one space of rooms: each room lives on one of them, and all of them lead there.
 
 use crate::operated::Operated;
+use room_auth::testing::Issuer;
+use room_runtime::clock::Clock;
 use room_runtime::{Limits, Preamble, Proxies, Space, node_name};
 use room_tests::{Got, RawClient, Requests, TestClient, guest, until, within};
 use serde_json::{Value, json};
@@ -206,6 +208,46 @@ async fn a_forwarded_request_arrives_whole_and_names_its_client() {
     // The home's limits hold.
     let long = vec![b'x'; 5 * 1024 * 1024];
     assert_eq!(a.request("POST", &path(&room), &[], &long).await.status, 413);
+    pair.stop().await;
+}
+
+#[tokio::test]
+async fn the_home_of_a_room_checks_what_a_forwarded_client_shows() {
+    let pair = Pair::start(|_| {}).await;
+    for node in [&pair.a, &pair.b] {
+        let mut release = node.release(&guest("puppet"), "2").await;
+        release["vars"] =
+            json!({ "AUTH": "0123456789abcdef".repeat(2), "TICKETS": "t".repeat(32) });
+        release["auth"] = json!({ "secret": "AUTH", "ticket_secret": "TICKETS" });
+        node.good("POST", "projects/chat/deploy", release).await;
+    }
+    let ([a, _], room) = (pair.addrs(), pair.room_of_b().await);
+    let exp = Clock::system().wall_ms() / 1_000 + 600;
+    let token = |secret: &str| Issuer::hs(secret).token(&json!({ "sub": "ann", "exp": exp }));
+    let (good, forged) = (token(&"0123456789abcdef".repeat(2)), token(&"f".repeat(32)));
+    let bearer = |token: &str| format!("Bearer {token}");
+    for (shown, status) in [(bearer(&good), 200), (bearer(&forged), 401), (String::new(), 401)] {
+        let headers = [("authorization", shown.as_str())];
+        let reply = a.request("GET", &(path(&room) + "/reflect"), &headers, b"").await;
+        assert_eq!(reply.status, status, "{}", reply.text());
+        if status == 200 {
+            assert_eq!(reply.json()["claims"]["sub"], "ann");
+            assert!(!reply.text().contains(&good));
+        }
+    }
+    let mut stranger = TestClient::connect(a, &format!("{}?token={forged}", path(&room))).await;
+    assert_eq!(stranger.closed().await.0, 4401);
+    // The nodes have one key for tickets, and the home remembers the uses.
+    let asked = json!({
+        "party": "main", "room": room, "ms": 60_000, "capabilities": ["read", "write"], "once": true,
+    });
+    let made = pair.b.good("POST", "projects/chat/node/tickets", asked).await;
+    let entered = format!("{}?ticket={}", path(&room), made["ticket"].as_str().unwrap());
+    let mut guest = TestClient::connect(a, &entered).await;
+    guest.tell(json!([{"broadcast": "to all"}])).await;
+    assert_eq!(guest.text().await, "to all");
+    let mut second = TestClient::connect(a, &entered).await;
+    assert_eq!(second.closed().await.0, 4401);
     pair.stop().await;
 }
 
