@@ -86,6 +86,19 @@ impl Identity {
         self.0.ends_ms
     }
 
+    /// Returns true if both are the same client: their claims `sub` are equal, or all claims if they have none.
+    pub fn is_client_of(&self, other: &Self) -> bool {
+        match (self.subject(), other.subject()) {
+            (None, None) => self.claims() == other.claims(),
+            (own, others) => own == others,
+        }
+    }
+
+    fn subject(&self) -> Option<serde_json::Value> {
+        let claims: serde_json::Value = serde_json::from_str(self.claims()).ok()?;
+        claims.get("sub").cloned()
+    }
+
     /// Returns what a client may do that has this identity, or none.
     pub fn capabilities_of(identity: Option<&Self>) -> Capabilities {
         identity.map_or(Capabilities::ALL, Self::capabilities)
@@ -115,6 +128,18 @@ impl From<Identity> for IdentityParts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_is_known_by_its_subject() {
+        let identity = |claims: &str| Identity::new(claims.to_owned(), Capabilities::ALL, None);
+        let ada = identity(r#"{"sub":"ada","exp":1}"#);
+        assert!(ada.is_client_of(&identity(r#"{"exp":2,"sub":"ada"}"#)));
+        for other in [r#"{"sub":"bob"}"#, r#"{"exp":1}"#, "{}"] {
+            assert!(!ada.is_client_of(&identity(other)), "{other}");
+        }
+        assert!(identity("{}").is_client_of(&identity("{}")));
+        assert!(!identity("{}").is_client_of(&identity(r#"{"name":"eve"}"#)));
+    }
 
     #[test]
     fn capabilities_are_named_and_found_by_their_names() {

@@ -25,7 +25,7 @@ pub(crate) use driver::spread;
 use futures_util::{SinkExt, StreamExt};
 use room_core::connection::Transport;
 use room_core::event::{AddedHeaders, CloseFrame};
-use room_core::id::{ConnectionId, ConnectionSecret};
+use room_core::id::ConnectionSecret;
 use room_core::limits::{Limits, ms};
 use room_core::logs::LogLevel;
 use room_core::metrics::Refusal;
@@ -58,7 +58,7 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
         };
     let refusal = match join(&door, request, &named, Transport::WebSocket).await {
         Ok(HandshakeOutcome::Joined(client)) => {
-            let JoinedClient { membership, protocol, added, .. } = *client;
+            let JoinedClient { membership, form, protocol, added } = *client;
             handshake.choose(protocol);
             handshake.add(added);
             metrics.open_seconds.record(begun.elapsed());
@@ -120,10 +120,8 @@ pub(super) enum HandshakeOutcome {
 
 /// A client that its room has admitted.
 pub(super) struct JoinedClient {
-    pub(super) id: ConnectionId,
-    /// What its further requests prove themselves with, if its transport has such requests.
-    pub(super) secret: Option<ConnectionSecret>,
     pub(super) membership: RoomMembership,
+    form: MessageForm,
     /// The subprotocol that is answered.
     protocol: Option<HeaderValue>,
     /// The hook's headers.
@@ -151,10 +149,6 @@ pub(super) async fn join(
         _ => door.room(&parts.uri, named)?,
     };
     let id = connection_of_query(parts.uri.query(), &door.0.limits)?;
-    let secret = match transport {
-        Transport::WebSocket => None,
-        Transport::Sse => Some(ConnectionSecret::random()),
-    };
     let outboxes = door.0.rooms.outboxes();
     for _ in 0..LOOKS_MAX {
         let entrance = door.0.rooms.entrance(&room)?;
@@ -195,7 +189,7 @@ pub(super) async fn join(
         if let Some(joined) = door.0.rooms.connect(&entrance, visitor, to).await? {
             Admitted::got_in(used);
             let membership = RoomMembership { key: PartySocket::KEY, joined, outboxes };
-            let client = JoinedClient { id, secret, membership, form, protocol, added };
+            let client = JoinedClient { membership, form, protocol, added };
             return Ok(HandshakeOutcome::Joined(Box::new(client)));
         }
     }

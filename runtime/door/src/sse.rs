@@ -7,16 +7,18 @@
 mod events;
 mod stream;
 
+use crate::address::query_value;
 use crate::carrier::SseCarrier;
 use crate::http::append;
+use crate::identity;
 use crate::listener::{ConnectionSlot, RequestArrival, admit_connect};
 use crate::socket::{self, HandshakeOutcome, JoinedClient};
 use crate::status::{ClientError, status_of_refusal};
 use crate::{FrontDoor, NamedRoom};
-use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use ::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use events::{LAST_EVENT_ID, Welcome};
+use events::{LAST_EVENT_ID, LastEvent};
 use room_core::config::SseAccess;
 use room_core::connection::Transport;
 use room_core::event::CloseFrame;
@@ -60,7 +62,7 @@ fn prefers_events(headers: &HeaderMap) -> bool {
 }
 
 /// Opens a connection to the room, or answers why there is none.
-pub(super) async fn open(door: FrontDoor, request: Request, named: &NamedRoom) -> Response {
+pub(super) async fn open(door: FrontDoor, mut request: Request, named: &NamedRoom) -> Response {
     let (begun, metrics) = (Instant::now(), door.0.metrics.door.clone());
     if request.headers().get_all(LAST_EVENT_ID).iter().any(events::is_final) {
         // The one answer after which an EventSource does not come again.
@@ -72,6 +74,9 @@ pub(super) async fn open(door: FrontDoor, request: Request, named: &NamedRoom) -
         let shown = error.show(door.0.audience);
         let after_ms = u64::from(shown.retry_after.unwrap_or_default()).saturating_mul(1_000);
         return later(&shown, after_ms.max(retry_ms(&door.0.limits)));
+    }
+    if let Some(uri) = returning_uri(&request) {
+        *request.uri_mut() = uri;
     }
     // As long as the stream lasts, its connection counts for the client's address.
     let place = request.extensions().get::<RequestArrival>().map(|arrival| arrival.place.clone());
@@ -121,13 +126,13 @@ fn later(shown: &ClientError, after_ms: u64) -> Response {
 
 /// Begins the stream of a client that its room has admitted.
 fn welcome(door: &FrontDoor, client: JoinedClient, place: Option<ConnectionSlot>) -> Response {
-    let JoinedClient { id, secret, membership, added, .. } = client;
+    let JoinedClient { membership, added, .. } = client;
     let mut first = Vec::new();
     events::write_retry(&mut first, retry_ms(&door.0.limits));
-    Welcome { connection: id.as_str(), secret: secret.map(|it| it.reveal()) }.write(&mut first);
     let (sink, body) = EventSink::beginning_with(first.into());
     let (limits, closing) = (door.0.limits.clone(), door.0.closing.clone());
-    let carrier = SseCarrier::new(&limits, Instant::now());
+    let end = identity::end_of(membership.joined.ends_ms, door.0.clock);
+    let carrier = SseCarrier::new(&limits, Instant::now(), end);
     door.0.sockets.spawn(async move {
         stream::run(sink, carrier, membership, limits, closing).await;
         drop(place);
@@ -136,6 +141,29 @@ fn welcome(door: &FrontDoor, client: JoinedClient, place: Option<ConnectionSlot>
     append(response.headers_mut(), added);
     set_headers(response.headers_mut());
     response
+}
+
+/// Returns the URL with what the client's last event says, in the parameters by which any client comes back. `None` if it
+/// says nothing, or the URL has them already.
+fn returning_uri(request: &Request) -> Option<Uri> {
+    let value = request.headers().get(LAST_EVENT_ID)?.to_str().ok()?;
+    let LastEvent { since, connection } = LastEvent::parse(value)?;
+    let uri = request.uri();
+    let query = uri.query().unwrap_or_default();
+    if query_value(query, "_since").is_some() {
+        return None;
+    }
+    let mut pairs = vec![format!("_since={since}")];
+    if let Some((secret, connection)) = connection {
+        pairs.push(format!("_resume={secret}"));
+        if query_value(query, "_pk").is_none() {
+            pairs.push(format!("_pk={connection}"));
+        }
+    }
+    if !query.is_empty() {
+        pairs.insert(0, query.to_owned());
+    }
+    format!("{}?{}", uri.path(), pairs.join("&")).parse().ok()
 }
 
 fn set_headers(headers: &mut HeaderMap) {

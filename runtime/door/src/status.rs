@@ -187,7 +187,7 @@ impl DoorError {
                 }
                 RoomError::Draining => (503, 1012),
                 RoomError::TooFast(_) => (429, 1008),
-                RoomError::NotYours => (403, 4403),
+                RoomError::NotYours | RoomError::ReadOnly => (403, 4403),
                 RoomError::Over => (410, 4410),
                 RoomError::TimedOut => (504, 1013),
                 RoomError::Body(BodyFault::TooLarge) => (413, 1009),
@@ -240,7 +240,10 @@ impl DoorError {
                 RoomError::Gone => Refusal::Gone,
                 RoomError::Draining => Refusal::Draining,
                 // No handshake has a body.
-                RoomError::Body(_) | RoomError::NotYours | RoomError::Over => Refusal::Malformed,
+                RoomError::Body(_)
+                | RoomError::NotYours
+                | RoomError::ReadOnly
+                | RoomError::Over => Refusal::Malformed,
             },
         }
     }
@@ -391,6 +394,7 @@ mod tests {
                 after: Duration::from_millis(1_001),
             })),
             room(RoomError::NotYours),
+            room(RoomError::ReadOnly),
             room(RoomError::Over),
             room(RoomError::Body(BodyFault::TooLarge)),
             room(RoomError::Body(BodyFault::Stalled)),

@@ -5,7 +5,9 @@
 
 use hashbrown::HashSet;
 use room_core::config::{
-    AssetSettings, AuthMode, AuthSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron, CronSetting, FetchHosts, FetchSettings, HistorySetting, Origins, PartyRename, PublishSettings, RetentionSettings, RoomsPrefix, SseAccess, WebhookSettings,
+    AssetSettings, AuthMode, AuthSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron,
+    CronSetting, FetchHosts, FetchSettings, HistorySetting, Origins, PartyRename, PublishSettings,
+    RetentionSettings, RoomsPrefix, SseAccess, WebhookSettings,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{ModuleHash, PartyName};

@@ -17,7 +17,7 @@ use crate::native::identity::identity_in;
 #[cfg(any(feature = "testing", not(target_family = "wasm")))]
 use crate::testing::turn as bounded;
 use crate::values::{
-    Bytes, number, optional, request_in, request_out, response_in, response_out, timer_in,
+    Bytes, Said, number, optional, request_in, request_out, response_in, response_out, timer_in,
     type_error,
 };
 

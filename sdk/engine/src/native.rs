@@ -30,7 +30,7 @@ pub(crate) use natives;
 /// The module.
 pub(crate) struct Native;
 
-const PARTS: [&[&str]; 7] = [
+const PARTS: [&[&str]; 8] = [
     connections::NAMES,
     crypto::NAMES,
     history::NAMES,
@@ -41,7 +41,7 @@ const PARTS: [&[&str]; 7] = [
     web::NAMES,
 ];
 
-fn functions<'js>(ctx: &Ctx<'js>) -> Result<[Vec<Function<'js>>; 7]> {
+fn functions<'js>(ctx: &Ctx<'js>) -> Result<[Vec<Function<'js>>; 8]> {
     Ok([
         connections::functions(ctx)?,
         crypto::functions(ctx)?,

@@ -5,6 +5,7 @@
 //! which way the client's own messages come.
 
 use super::{Carrier, CarrierAct, ClientInput, Farewell, OutgoingFrame, WireEnd, WrittenFrame};
+use room_auth::AuthError;
 use room_core::event::{CloseFrame, CloseHandshake, Ending, Message};
 use room_core::limits::{Limits, ms};
 use room_rooms::room::{ConnectionKey, OutboxItem};
@@ -18,6 +19,8 @@ pub(crate) struct SseCarrier {
     next: Option<Instant>,
     interval: Duration,
     stop_at: Option<Instant>,
+    /// When the client's token ends.
+    end: Option<Instant>,
 }
 
 /// The stage of a stream.
@@ -32,10 +35,11 @@ impl SseCarrier {
     /// The key of its one connection.
     pub(crate) const KEY: ConnectionKey = ConnectionKey(0);
 
-    /// Starts a stream whose client a room has admitted.
-    pub(crate) fn new(limits: &Limits, now: Instant) -> Self {
+    /// Starts a stream whose client a room has admitted. It is closed at `end`, when the client's token ends.
+    pub(crate) fn new(limits: &Limits, now: Instant, end: Option<Instant>) -> Self {
         let interval = ms(limits.stream_keep_alive_ms);
-        Self { stage: StreamStage::Open, next: Some(now + interval), interval, stop_at: None }
+        let (stage, next) = (StreamStage::Open, Some(now + interval));
+        Self { stage, next, interval, stop_at: None, end }
     }
 
     /// Returns the close frame to write, or `None` if the stream is closing already.
@@ -55,6 +59,8 @@ impl Carrier for SseCarrier {
 
     fn refused(&mut self, _key: ConnectionKey, _now: Instant, _acts: &mut Vec<CarrierAct>) {}
 
+    fn forbidden(&mut self, _key: ConnectionKey, _now: Instant, _acts: &mut Vec<CarrierAct>) {}
+
     fn ended(&mut self, _end: WireEnd, _now: Instant, acts: &mut Vec<CarrierAct>) {
         if matches!(self.stage, StreamStage::Over) {
             return;
@@ -70,14 +76,20 @@ impl Carrier for SseCarrier {
 
     fn said(&mut self, _key: ConnectionKey, said: OutboxItem, frames: &mut Vec<OutgoingFrame>) {
         let last = match said {
-            OutboxItem::Message(message) => {
+            OutboxItem::Message(message) => Ok(OutgoingFrame::Message(message)),
+            OutboxItem::Entry(entry) => Ok(OutgoingFrame::Entry(entry)),
+            OutboxItem::Welcome(welcome) => Ok(OutgoingFrame::Welcome(welcome)),
+            OutboxItem::Goodbye(frame) => Err(frame),
+            OutboxItem::Overflow => Err(CloseFrame::new(1013, "too slow: the outbox is full")),
+        };
+        let last = match last {
+            Ok(frame) => {
                 if matches!(self.stage, StreamStage::Open) {
-                    frames.push(OutgoingFrame::Message(message));
+                    frames.push(frame);
                 }
                 return;
             }
-            OutboxItem::Goodbye(frame) => frame,
-            OutboxItem::Overflow => CloseFrame::new(1013, "too slow: the outbox is full"),
+            Err(last) => last,
         };
         frames.extend(self.close(last).map(OutgoingFrame::Close));
     }
@@ -104,7 +116,7 @@ impl Carrier for SseCarrier {
 
     fn due(&self) -> Option<Instant> {
         match self.stage {
-            StreamStage::Open => [self.next, self.stop_at].into_iter().flatten().min(),
+            StreamStage::Open => [self.next, self.stop_at, self.end].into_iter().flatten().min(),
             StreamStage::Closing(_) | StreamStage::Over => None,
         }
     }
@@ -116,6 +128,12 @@ impl Carrier for SseCarrier {
         if self.stop_at.is_some_and(|at| now >= at) {
             self.stop_at = None;
             let frame = CloseFrame::new(1012, "the server is shutting down");
+            acts.extend(self.close(frame).map(CarrierAct::Close));
+            return;
+        }
+        if self.end.is_some_and(|at| now >= at) {
+            self.end = None;
+            let frame = CloseFrame::new(4401, &AuthError::Expired.to_string());
             acts.extend(self.close(frame).map(CarrierAct::Close));
             return;
         }
@@ -133,7 +151,7 @@ mod tests {
     /// Returns a stream that began at the returned time.
     fn stream() -> (SseCarrier, Instant) {
         let now = Instant::now();
-        (SseCarrier::new(&Limits::default(), now), now)
+        (SseCarrier::new(&Limits::default(), now, None), now)
     }
 
     fn acts(of: impl FnOnce(&mut Vec<CarrierAct>)) -> Vec<CarrierAct> {
@@ -197,6 +215,21 @@ mod tests {
         let later = begun + 10 * interval;
         assert_eq!(acts(|acts| stream.written(WrittenFrame::Ping, later, acts)), []);
         assert_eq!(stream.due(), Some(later + interval));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_closed_when_the_clients_token_ends() {
+        let now = Instant::now();
+        let end = now + Duration::from_secs(1);
+        let mut stream = SseCarrier::new(&Limits::default(), now, Some(end));
+        assert_eq!(stream.due(), Some(end));
+        assert_eq!(acts(|acts| stream.tick(now, acts)), []);
+        let closed = acts(|acts| stream.tick(end, acts));
+        assert!(
+            matches!(&closed[..], [CarrierAct::Close(frame)] if frame.code == 4401),
+            "{closed:?}"
+        );
+        assert_eq!(acts(|acts| stream.tick(end, acts)), []);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use room_core::event::Message;
 use room_core::id::SequenceNumber;
 use room_rooms::room::{ClientArrival, Gap, LogEntry, Welcome};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The name of the subprotocol.
 pub(crate) const IDS_PROTOCOL: &str = "room.ids";
@@ -16,7 +16,12 @@ pub(crate) const IDS_PROTOCOL: &str = "room.ids";
 const HEAD_BYTES: usize = 16;
 
 /// Returns the first frame.
-pub(super) fn welcome(welcome: &Welcome) -> Message {
+pub(crate) fn welcome(welcome: &Welcome) -> Message {
+    Message::text(json!({ "welcome": told(welcome) }).to_string())
+}
+
+/// Returns what a client learns first, whatever carries it.
+pub(crate) fn told(welcome: &Welcome) -> Value {
     let Welcome { connection, secret, resume_ms, at, arrival } = welcome;
     let (arrival, gap) = match arrival {
         ClientArrival::New => ("new", None),
@@ -33,7 +38,7 @@ pub(super) fn welcome(welcome: &Welcome) -> Message {
     if let Some(gap) = gap {
         told["gap"] = gap.into();
     }
-    Message::text(json!({ "welcome": told }).to_string())
+    told
 }
 
 /// Returns the frame of a message that has an id.

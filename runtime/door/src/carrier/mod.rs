@@ -10,11 +10,12 @@ mod party_socket;
 mod pulse;
 
 pub(super) use event_stream::SseCarrier;
-pub(super) use ids::IDS_PROTOCOL;
+pub(super) use ids::{IDS_PROTOCOL, told, welcome};
 pub(super) use party_socket::{MessageForm, PartySocket};
 
 use room_core::event::{CloseFrame, Ending, Message};
-use room_rooms::room::{ConnectionKey, OutboxItem};
+use room_rooms::room::{ConnectionKey, LogEntry, OutboxItem, Welcome};
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// One wire protocol, for one client.
@@ -82,6 +83,10 @@ pub(super) struct SocketFault {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum OutgoingFrame {
     Message(Message),
+    /// A message with its id, for a client that may come back.
+    Entry(Arc<LogEntry>),
+    /// What a client learns first.
+    Welcome(Box<Welcome>),
     Ping,
     /// The last frame.
     Close(CloseFrame),

@@ -8,7 +8,8 @@
 use super::{shut_down, to_wire};
 use crate::answer::Answers;
 use crate::carrier::{
-    Carrier, CarrierAct, ClientInput, Farewell, OutgoingFrame, SocketFault, WireEnd, WrittenFrame,
+    self, Carrier, CarrierAct, ClientInput, Farewell, OutgoingFrame, SocketFault, WireEnd,
+    WrittenFrame,
 };
 use crate::upgrade::{IntakeError, Socket};
 use bytes::Bytes;
@@ -410,6 +411,10 @@ fn refused(error: &std::io::Error) -> Option<IntakeError> {
 impl From<OutgoingFrame> for Wire {
     fn from(frame: OutgoingFrame) -> Self {
         match frame {
+            OutgoingFrame::Entry(entry) => OutgoingFrame::Message(entry.message().clone()).into(),
+            OutgoingFrame::Welcome(welcome) => {
+                OutgoingFrame::Message(carrier::welcome(&welcome)).into()
+            }
             OutgoingFrame::Message(Message::Binary(bytes)) => Self::Binary(bytes),
             // Frames the text as the library would, but without a second check for valid UTF-8.
             OutgoingFrame::Message(Message::Text(text)) => {

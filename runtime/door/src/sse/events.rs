@@ -3,10 +3,14 @@
 //! Invariant: whatever a message holds, it is one event, and no part of it is a field of its own. A message has no event
 //! name, so no message looks like an event of the server. It does not know when events are written.
 
+use crate::carrier::told;
 use ::http::{HeaderName, HeaderValue};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use room_core::event::{CloseFrame, Message};
+use room_core::id::SequenceNumber;
+use room_rooms::room::{LogEntry, Welcome};
 use serde::Serialize;
 
 /// The header in which an EventSource that comes again returns the id of the last event.
@@ -16,13 +20,18 @@ const FINAL: &str = "closed-";
 /// A comment, which no page sees.
 const SIGN_OF_LIFE: &[u8] = b":\n\n";
 
-/// The first event of a connection.
-#[derive(Serialize)]
-pub(super) struct Welcome<'a> {
-    /// Its id.
-    pub(super) connection: &'a str,
-    /// What its messages prove themselves with.
-    pub(super) secret: Option<String>,
+/// What follows the id of a message, so that a stock `EventSource` that comes again has its connection again: it returns
+/// the last id and knows nothing else. It is empty if the connection does not outlive its transport.
+#[derive(Debug, Default)]
+pub(super) struct ReturnTag(String);
+
+/// What an `EventSource` that comes again returns.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LastEvent<'a> {
+    /// The id of the last message, as text.
+    pub(super) since: &'a str,
+    /// The secret and the id of the connection, percent-encoded.
+    pub(super) connection: Option<(&'a str, &'a str)>,
 }
 
 /// The last event of a connection.
@@ -32,10 +41,44 @@ struct Closed<'a> {
     reason: &'a str,
 }
 
-impl Welcome<'_> {
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        write_named(out, "welcome", self);
+impl ReturnTag {
+    pub(super) fn of(welcome: &Welcome) -> Self {
+        if welcome.resume_ms == 0 {
+            return Self::default();
+        }
+        let connection = utf8_percent_encode(welcome.connection.as_str(), NON_ALPHANUMERIC);
+        Self(format!(".{}.{connection}", welcome.secret.reveal()))
     }
+}
+
+impl<'a> LastEvent<'a> {
+    /// Reads the value of the header; `None` if it is no id of a message.
+    pub(super) fn parse(value: &'a str) -> Option<Self> {
+        let (since, tag) = match value.split_once('.') {
+            Some((since, tag)) => (since, Some(tag.split_once('.')?)),
+            None => (value, None),
+        };
+        since.parse::<SequenceNumber>().ok()?;
+        Some(Self { since, connection: tag })
+    }
+}
+
+/// Appends the first event of a connection.
+pub(super) fn write_welcome(out: &mut Vec<u8>, welcome: &Welcome, tag: &ReturnTag) {
+    if let Some(at) = welcome.at {
+        write_id(out, at, tag);
+    }
+    write_named(out, "welcome", &told(welcome));
+}
+
+/// Appends a message of the room that has an id.
+pub(super) fn write_entry(out: &mut Vec<u8>, entry: &LogEntry, tag: &ReturnTag) {
+    write_id(out, entry.number(), tag);
+    write_message(out, entry.message());
+}
+
+fn write_id(out: &mut Vec<u8>, id: SequenceNumber, tag: &ReturnTag) {
+    out.extend_from_slice(format!("id: {id}{}\n", tag.0).as_bytes());
 }
 
 /// Appends after how many milliseconds the client comes again.
@@ -147,6 +190,32 @@ mod tests {
             let (name, data) = read(&event);
             prop_assert_eq!(name, "binary");
             prop_assert_eq!(BASE64_STANDARD.decode(data).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn the_id_of_an_event_has_what_a_stock_event_source_needs_to_come_back() {
+        let id = SequenceNumber { epoch: 3, seq: 14 };
+        let secret = room_core::id::ConnectionSecret::random();
+        let mut welcome = Welcome {
+            connection: room_core::id::ConnectionId::parse("a.b c", 16).unwrap(),
+            secret,
+            resume_ms: 1,
+            at: Some(id),
+            arrival: room_rooms::room::ClientArrival::New,
+        };
+        let first = written(|out| write_welcome(out, &welcome, &ReturnTag::of(&welcome)));
+        let value = first.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
+        let expected =
+            LastEvent { since: "3-14", connection: Some((&secret.reveal(), "a%2Eb%20c")) };
+        assert_eq!(LastEvent::parse(value), Some(expected));
+        // Without a time to come back, a client can only ask for what it missed.
+        welcome.resume_ms = 0;
+        let first = written(|out| write_welcome(out, &welcome, &ReturnTag::of(&welcome)));
+        assert!(first.starts_with("id: 3-14\n"), "{first}");
+        assert_eq!(LastEvent::parse("3-14"), Some(LastEvent { since: "3-14", connection: None }));
+        for other in ["", ".", "3", "3-14.", "3-14.x", "3-x", "closed-4001", "-1-2", "3-14 "] {
+            assert_eq!(LastEvent::parse(other), None, "{other}");
         }
     }
 

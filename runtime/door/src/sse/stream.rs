@@ -3,7 +3,7 @@
 //! Invariant: the next bytes are made when the client has taken those before, and a stream that was not closed ends without
 //! the end of its body. It does not know what the events mean.
 
-use super::events;
+use super::events::{self, ReturnTag};
 use crate::carrier::{Carrier, Farewell, OutgoingFrame, WireEnd};
 use crate::socket::driver::{Driver, FrameMarks, FrameSink, RoomMembership, SinkClosed};
 use axum::body::Body;
@@ -30,6 +30,8 @@ struct StreamCutOff;
 /// The room's end of the body.
 pub(super) struct EventSink {
     chunks: mpsc::Sender<EventChunk>,
+    /// What the ids of this connection end with.
+    tag: ReturnTag,
 }
 
 impl EventSink {
@@ -47,7 +49,7 @@ impl EventSink {
                 None => Some((Err(StreamCutOff), (None, None))),
             }
         });
-        (Self { chunks }, Body::from_stream(body))
+        (Self { chunks, tag: ReturnTag::default() }, Body::from_stream(body))
     }
 
     /// Returns a sink whose future ends when the client is gone.
@@ -68,6 +70,11 @@ impl FrameSink for EventSink {
         for frame in frames.drain(..) {
             match &frame {
                 OutgoingFrame::Message(message) => events::write_message(&mut bytes, message),
+                OutgoingFrame::Entry(entry) => events::write_entry(&mut bytes, entry, &self.tag),
+                OutgoingFrame::Welcome(welcome) => {
+                    self.tag = ReturnTag::of(welcome);
+                    events::write_welcome(&mut bytes, welcome, &self.tag);
+                }
                 OutgoingFrame::Ping => events::write_sign_of_life(&mut bytes),
                 OutgoingFrame::Close(close) => events::write_close(&mut bytes, close),
             }

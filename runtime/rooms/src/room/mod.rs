@@ -126,6 +126,9 @@ pub enum RoomError {
     /// No connection of this id has the secret that a message came with.
     #[error("no connection has this id and this secret")]
     NotYours,
+    /// The client of a connection may not send.
+    #[error("the client's ticket does not allow sending")]
+    ReadOnly,
     /// The connection of a message that came with its secret has ended.
     #[error("the connection has ended")]
     Over,

@@ -10,6 +10,7 @@ use room_core::config::{HistoryAccess, Retention};
 use room_core::connection::Connection;
 use room_core::event::Message;
 use room_core::id::{SequenceNumber, Serial};
+use room_core::identity::{Capabilities, Identity};
 use room_core::lock::lock;
 use room_core::turn::{
     History, HistoryPage, HistoryQuery, HistoryRefusal, Output, SentMessage, is_meant_for,
@@ -105,26 +106,28 @@ impl LogEntry {
         self.framed.get_or_init(|| frame(self)).clone()
     }
 
-    /// Returns true if this connection is one of those that it was sent to.
+    /// Returns true if this connection is one of those that it was sent to, and its client may hear it.
     pub(super) fn is_for(&self, connection: &Connection) -> bool {
-        match &self.audience {
-            LogAudience::One(to) => *to == connection.serial,
-            LogAudience::Many { tag, without, horizon } => {
-                Some(connection.serial) <= *horizon
-                    && is_meant_for(connection, tag.as_deref(), without)
+        may_read(connection)
+            && match &self.audience {
+                LogAudience::One(to) => *to == connection.serial,
+                LogAudience::Many { tag, without, horizon } => {
+                    Some(connection.serial) <= *horizon
+                        && is_meant_for(connection, tag.as_deref(), without)
+                }
             }
-        }
     }
 
     /// Returns true if this connection may read it although it came later: it was sent to all, or to a tag that the
     /// connection has.
     pub(super) fn is_history_for(&self, connection: &Connection) -> bool {
-        match &self.audience {
-            LogAudience::One(_) => false,
-            LogAudience::Many { tag, .. } => {
-                tag.as_deref().is_none_or(|tag| connection.has_tag(tag))
+        may_read(connection)
+            && match &self.audience {
+                LogAudience::One(_) => false,
+                LogAudience::Many { tag, .. } => {
+                    tag.as_deref().is_none_or(|tag| connection.has_tag(tag))
+                }
             }
-        }
     }
 
     fn bytes(&self) -> usize {
@@ -147,6 +150,11 @@ impl PartialEq for LogEntry {
 }
 
 impl Eq for LogEntry {}
+
+/// Returns true if the client of a connection gets what the room sends.
+fn may_read(connection: &Connection) -> bool {
+    Identity::capabilities_of(connection.identity.as_ref()).has(Capabilities::READ)
+}
 
 impl OutboundLog {
     /// Makes an empty log whose first entry comes after this number.

@@ -146,7 +146,7 @@ impl Roster {
     ///
     /// # Errors
     /// [`RoomError::NotYours`], whether there is no such connection or it has another secret or none.
-    /// [`RoomError::Over`] if the connection has ended, and not long ago.
+    /// [`RoomError::ReadOnly`] if its client may not send. [`RoomError::Over`] if the connection has ended, and not long ago.
     pub(super) fn owner(&self, id: &str, secret: ConnectionSecret) -> Result<Serial, RoomError> {
         let listed = self.by_id(id);
         let own = listed.and_then(|own| self.outboxes.get(&own.serial)?.ticket.as_ref()?.secret);
@@ -154,7 +154,13 @@ impl Roster {
         let is_own = own.unwrap_or(self.nobodys).is(secret);
         match listed {
             Some(connection) if is_own => match connection.link {
-                Link::Open => Ok(connection.serial),
+                Link::Open => {
+                    let may = Identity::capabilities_of(connection.identity.as_ref());
+                    match may.has(Capabilities::WRITE) {
+                        true => Ok(connection.serial),
+                        false => Err(RoomError::ReadOnly),
+                    }
+                }
                 Link::Closing => Err(RoomError::Over),
             },
             _ if self.departed.iter().any(|(old, own)| own.is(secret) && old.as_str() == id) => {

@@ -358,7 +358,7 @@ impl Turns {
                 Box::new(turn.for_job(*id, again.clone().map(Job::Timer)))
             }
             Event::Answer { id, .. } => Box::new(turn.for_job(*id, None)),
-            Event::Request(_) => {
+            Event::Request(..) => {
                 // The turn's event takes the next number.
                 let number = self.store.sequence().last().after(1);
                 let own = self.outlet.exchanges.own(number);

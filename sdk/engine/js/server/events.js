@@ -269,9 +269,8 @@ const EVENTS = {
   },
 
   publish(data) {
-    const message = typeof data === "string" ? data : exactBuffer(data);
     handleNow(new Handler("publish", "nothing"), () =>
-      room.has("onPublish") ? room.it.onPublish(message) : connections.broadcast(message),
+      room.has("onPublish") ? room.it.onPublish(data) : connections.broadcast(data),
     );
   },
 

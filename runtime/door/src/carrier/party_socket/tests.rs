@@ -304,7 +304,9 @@ proptest! {
                         match &frame {
                             OutgoingFrame::Ping => acts.extend(wire.written(WrittenFrame::Ping, now)),
                             OutgoingFrame::Close(_) => acts.extend(wire.written(WrittenFrame::Close, now)),
-                            OutgoingFrame::Message(_) => {}
+                            OutgoingFrame::Message(_)
+                            | OutgoingFrame::Entry(_)
+                            | OutgoingFrame::Welcome(_) => {}
                         }
                         written.push(frame);
                     }

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use room_core::connection::{Connection, Link};
 use room_core::event::{CloseFrame, CloseHandshake, Ending, Event};
 use room_core::id::{ConnectionId, Serial};
+use room_core::identity::Identity;
 use room_core::limits::size;
 use room_core::report;
 use room_core::turn::Output;
@@ -35,9 +36,10 @@ impl Actor {
         let JoinRequest { visitor, outbox, reply } = joining;
         let ConnectingClient { id, request, transport, identity, secret, returning, rewind } =
             *visitor;
-        let gap = match returning.map(|client| self.returning(&id, client)) {
+        let asked = returning.map(|client| self.returning(&id, identity.as_ref(), client));
+        let gap = match asked {
             Some(Ok(back)) => {
-                self.resume(back, outbox, reply);
+                self.resume((back, identity), outbox, reply);
                 return Ok(());
             }
             Some(Err(gap)) => Some(gap),
@@ -82,9 +84,14 @@ impl Actor {
     }
 
     /// Looks for the connection of a client that comes back.
-    fn returning(&mut self, id: &ConnectionId, client: ReturningClient) -> Result<Return, Gap> {
+    fn returning(
+        &mut self,
+        id: &ConnectionId,
+        identity: Option<&Identity>,
+        client: ReturningClient,
+    ) -> Result<Return, Gap> {
         let now_ms = self.turns.parts.clock.wall_ms();
-        let back = self.turns.outlet.roster.returning(id, client, now_ms);
+        let back = self.turns.outlet.roster.returning((id, identity), client, now_ms);
         if let Err(gap) = &back {
             self.turns.parts.metrics.resume_gaps.count((*gap).into());
         }
@@ -95,11 +102,11 @@ impl Actor {
     /// the earlier turns are durable; what waits for that follows what it missed.
     fn resume(
         &mut self,
-        back: Return,
+        (back, identity): (Return, Option<Identity>),
         outbox: OutboxSender,
         reply: oneshot::Sender<Result<Admission, RoomError>>,
     ) {
-        let resumed = self.turns.outlet.roster.resume(back, outbox);
+        let resumed = self.turns.outlet.roster.resume(back, identity, outbox);
         let admission = resumed
             .map(|(serial, transport)| Admission::new(self.mailbox.clone(), serial, transport));
         self.turns.parts.metrics.resumed.increment(1);

@@ -17,6 +17,7 @@ use room_core::config::Retention;
 use room_core::connection::{Connection, Link};
 use room_core::event::{CloseFrame, Ending};
 use room_core::id::{ConnectionId, ConnectionSecret, SequenceNumber, Serial};
+use room_core::identity::{Capabilities, Identity};
 use room_core::limits::ms;
 use room_core::metrics::GaugeShare;
 use room_core::turn::History;
@@ -150,13 +151,21 @@ impl Roster {
     /// [`Gap`]: it cannot have its connection again.
     pub(in super::super) fn returning(
         &mut self,
-        id: &ConnectionId,
+        (id, identity): (&ConnectionId, Option<&Identity>),
         client: ReturningClient,
         now_ms: u64,
     ) -> Result<Return, Gap> {
         let Self { connections, outboxes, log, .. } = self;
         let connection = connections.by_id(id.as_str()).filter(|own| own.link == Link::Open);
         let connection = connection.ok_or(Gap::UnknownConnection)?;
+        // Whoever got hold of the secret is not let in with a token of another client.
+        let is_same = match (&connection.identity, identity) {
+            (Some(own), Some(other)) => own.is_client_of(other),
+            (own, other) => own.is_none() && other.is_none(),
+        };
+        if !is_same {
+            return Err(Gap::UnknownConnection);
+        }
         let ticket = outboxes.get(&connection.serial).and_then(|line| line.ticket.as_ref());
         let ticket = ticket.ok_or(Gap::UnknownConnection)?;
         if ticket.greeting.is_some() || !client.secret.is_some_and(|own| ticket.is_owned_by(own)) {
@@ -179,20 +188,28 @@ impl Roster {
     pub(in super::super) fn resume(
         &mut self,
         Return { serial, missed }: Return,
+        identity: Option<Identity>,
         outbox: OutboxSender,
     ) -> Option<(Serial, u32)> {
         self.end_absence(serial);
         let (resume_ms, at) =
             (self.resume_ms(), self.log.as_ref().map(|log| log.lock().position()));
-        let connection = self.connections.get(serial)?.id.clone();
+        // A client that comes back with a newer token has its claims and what it may do from now on.
+        let hears = Identity::capabilities_of(identity.as_ref()).has(Capabilities::READ);
+        let own = self.edit().get_mut(serial)?;
+        own.identity = identity;
+        let connection = own.id.clone();
         let line = self.outboxes.get_mut(&serial)?;
+        line.hears = hears;
         let ticket = line.ticket.as_mut()?;
         let (secret, arrival) = (ticket.secret?, ClientArrival::Resumed);
         ticket.transport = ticket.transport.wrapping_add(1);
         let before = std::mem::replace(&mut line.outbox, outbox);
         before.close(CloseFrame::new(SUPERSEDED, "the connection goes on over a newer transport"));
         line.outbox.welcome(Welcome { connection, secret, resume_ms, at, arrival });
-        missed.iter().for_each(|entry| line.outbox.send_entry(entry));
+        if hears {
+            missed.iter().for_each(|entry| line.outbox.send_entry(entry));
+        }
         Some((serial, ticket.transport))
     }
 
