@@ -4,13 +4,11 @@
 //! the file system.
 
 mod assets;
-mod auth;
+pub(super) mod auth;
 mod cors;
 mod crons;
 mod fetch;
 mod webhooks;
-
-pub(super) use auth::AUTH;
 
 use super::{Manifest, Party, PartyScript, name_problem};
 use crate::codes::Code;
