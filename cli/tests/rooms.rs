@@ -170,28 +170,28 @@ fn crons(root: &Path) {
 
 /// Tickets are made, and open what they are for.
 fn tickets(root: &Path, port: u16) {
-    let made = json_of(root, &["ticket", "main/lobby", "--for", "5m", "--once"]);
-    assert_eq!((&made["party"], &made["room"]), (&json!("main"), &json!("lobby")));
-    let path = |ticket: &str| format!("/party/lobby?_pk=guest&ticket={ticket}");
+    let made = json_of(root, &["ticket", "main/hall", "--for", "5m", "--once"]);
+    assert_eq!((&made["party"], &made["room"]), (&json!("main"), &json!("hall")));
+    let path = |ticket: &str| format!("/party/hall?_pk=guest&ticket={ticket}");
     let once = path(made["ticket"].as_str().expect("it is a text"));
     let guest = Socket::open(port, &once);
     assert_eq!(Socket::open(port, &once).closed(), 4401);
     drop(guest);
-    let claims = "{\"sub\":\"hall\"}";
+    let claims = "{\"sub\":\"ann\"}";
     let all = good(root, &["ticket", "main/*", "--read-only", "--claims", claims]);
-    let hall = Socket::open(port, &path(all.trim_end()));
-    let seen = good(root, &["inspect", "lobby"]);
+    let viewer = Socket::open(port, &path(all.trim_end()));
+    let seen = good(root, &["inspect", "hall"]);
     assert!(
-        seen.contains("guest  http://x/party/lobby?_pk=guest") && !seen.contains("rt1"),
+        seen.contains("guest  http://x/party/hall?_pk=guest") && !seen.contains("rt1"),
         "{seen}"
     );
-    drop(hall);
+    drop(viewer);
     for (args, why) in [
-        (&["ticket", "lobby"][..], "names no party and room"),
-        (&["ticket", "other/lobby"], "other"),
-        (&["ticket", "main/lobby", "--for", "99d"], "ticket_ms_max"),
+        (&["ticket", "hall"][..], "names no party and room"),
+        (&["ticket", "other/hall"], "other"),
+        (&["ticket", "main/hall", "--for", "99d"], "ticket_ms_max"),
         (&["ticket", "main/*", "--once"], "is for one room"),
-        (&["ticket", "main/lobby", "--claims", "[]"], "--claims is not a JSON object"),
+        (&["ticket", "main/hall", "--claims", "[]"], "--claims is not a JSON object"),
     ] {
         let said = refused(root, args);
         assert!(said.contains(why), "{args:?}: {said}");

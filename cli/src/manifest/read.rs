@@ -4,15 +4,13 @@
 //! the file system.
 
 mod assets;
-mod auth;
+pub(super) mod auth;
 mod cors;
 mod crons;
 mod fetch;
 mod publish;
 mod retention;
 mod webhooks;
-
-pub(super) use auth::AUTH;
 
 use super::{Manifest, Party, PartyScript, name_problem};
 use crate::codes::Code;

@@ -302,7 +302,7 @@ fn the_schema_and_the_reader_know_the_same_keys() {
     assert_eq!(keys(&schema["$defs"]["ServeKeys"]), sorted(read::SERVE));
     assert_eq!(keys(&schema["$defs"]["FetchKeys"]), sorted(read::FETCH));
     assert_eq!(keys(&schema["$defs"]["CronKeys"]), sorted(read::CRON));
-    assert_eq!(keys(&schema["$defs"]["AuthKeys"]), sorted(read::AUTH));
+    assert_eq!(keys(&schema["$defs"]["AuthKeys"]), sorted(read::auth::AUTH));
     let limits: Vec<_> = Limits::TABLE.iter().map(|row| row.name).collect();
     assert_eq!(keys(&schema["properties"]["limits"]), sorted(&limits));
 }
