@@ -1482,6 +1482,360 @@ pub mod room {
                 }
             }
         }
+        /// What the room has sent to all of its connections, or to those with a tag, as far as its party remembers it (`history` of
+        /// the party in room.toml). A module may do without this interface.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod history {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Message = super::super::super::room::runtime::types::Message;
+            /// A message that was sent.
+            #[derive(Clone)]
+            pub struct Sent {
+                /// Its id. Clients with the subprotocol `room.ids` know it, too.
+                pub id: _rt::String,
+                /// When it was sent, in milliseconds since 1970-01-01T00:00:00Z.
+                pub at: u64,
+                /// The tag that it was sent to; none if it was sent to all.
+                pub tag: ::core::option::Option<_rt::String>,
+                /// The message.
+                pub message: Message,
+            }
+            impl ::core::fmt::Debug for Sent {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Sent")
+                        .field("id", &self.id)
+                        .field("at", &self.at)
+                        .field("tag", &self.tag)
+                        .field("message", &self.message)
+                        .finish()
+                }
+            }
+            /// Which messages are read: of those between the two ids the newest, in the order in which they were sent.
+            #[derive(Clone)]
+            pub struct Query {
+                /// The largest number of messages.
+                pub limit: ::core::option::Option<u32>,
+                /// Only those before the message with this id.
+                pub before: ::core::option::Option<_rt::String>,
+                /// Only those after the message with this id.
+                pub after: ::core::option::Option<_rt::String>,
+            }
+            impl ::core::fmt::Debug for Query {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Query")
+                        .field("limit", &self.limit)
+                        .field("before", &self.before)
+                        .field("after", &self.after)
+                        .finish()
+                }
+            }
+            /// A part of what was sent.
+            #[derive(Clone)]
+            pub struct Page {
+                pub messages: _rt::Vec<Sent>,
+                /// True if there are older ones that the query asks for: `list_page_bytes_max` bounds a page, too.
+                pub more: bool,
+            }
+            impl ::core::fmt::Debug for Page {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Page")
+                        .field("messages", &self.messages)
+                        .field("more", &self.more)
+                        .finish()
+                }
+            }
+            /// Why nothing is read.
+            #[derive(Clone)]
+            pub enum HistoryError {
+                /// The party has no `history` in room.toml.
+                NotKept,
+                /// The room has forgotten messages after the id `after`.
+                Forgotten,
+                /// A text is no id; the text says why.
+                Invalid(_rt::String),
+            }
+            impl ::core::fmt::Debug for HistoryError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        HistoryError::NotKept => {
+                            f.debug_tuple("HistoryError::NotKept").finish()
+                        }
+                        HistoryError::Forgotten => {
+                            f.debug_tuple("HistoryError::Forgotten").finish()
+                        }
+                        HistoryError::Invalid(e) => {
+                            f.debug_tuple("HistoryError::Invalid").field(e).finish()
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Display for HistoryError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for HistoryError {}
+            #[allow(unused_unsafe, clippy::all)]
+            /// Reads what earlier turns have sent. What this turn sends has no id before it commits, and is not there yet.
+            #[allow(async_fn_in_trait)]
+            pub fn read(query: &Query) -> ::core::result::Result<Page, HistoryError> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let Query { limit: limit0, before: before0, after: after0 } = query;
+                    let (result1_0, result1_1) = match limit0 {
+                        Some(e) => (1i32, _rt::as_i32(e)),
+                        None => (0i32, 0i32),
+                    };
+                    let (result3_0, result3_1, result3_2) = match before0 {
+                        Some(e) => {
+                            let vec2 = e;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            (1i32, ptr2.cast_mut(), len2)
+                        }
+                        None => (0i32, ::core::ptr::null_mut(), 0usize),
+                    };
+                    let (result5_0, result5_1, result5_2) = match after0 {
+                        Some(e) => {
+                            let vec4 = e;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            (1i32, ptr4.cast_mut(), len4)
+                        }
+                        None => (0i32, ::core::ptr::null_mut(), 0usize),
+                    };
+                    let ptr6 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/history@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "read"]
+                        fn wit_import7(
+                            _: i32,
+                            _: i32,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import7(
+                        _: i32,
+                        _: i32,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import7(
+                        result1_0,
+                        result1_1,
+                        result3_0,
+                        result3_1,
+                        result3_2,
+                        result5_0,
+                        result5_1,
+                        result5_2,
+                        ptr6,
+                    );
+                    let l8 = i32::from(*ptr6.add(0).cast::<u8>());
+                    let result34 = match l8 {
+                        0 => {
+                            let e = {
+                                let l9 = *ptr6
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l10 = *ptr6
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base27 = l9;
+                                let len27 = l10;
+                                let mut result27 = _rt::Vec::with_capacity(len27);
+                                for i in 0..len27 {
+                                    let base = base27
+                                        .add(i * (8 + 8 * ::core::mem::size_of::<*const u8>()));
+                                    let e27 = {
+                                        let l11 = *base.add(0).cast::<*mut u8>();
+                                        let l12 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len13 = l12;
+                                        let bytes13 = _rt::Vec::from_raw_parts(
+                                            l11.cast(),
+                                            len13,
+                                            len13,
+                                        );
+                                        let l14 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<i64>();
+                                        let l15 = i32::from(
+                                            *base
+                                                .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<u8>(),
+                                        );
+                                        let l19 = i32::from(
+                                            *base
+                                                .add(8 + 5 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<u8>(),
+                                        );
+                                        use super::super::super::room::runtime::types::Message as V26;
+                                        let v26 = match l19 {
+                                            0 => {
+                                                let e26 = {
+                                                    let l20 = *base
+                                                        .add(8 + 6 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<*mut u8>();
+                                                    let l21 = *base
+                                                        .add(8 + 7 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<usize>();
+                                                    let len22 = l21;
+                                                    let bytes22 = _rt::Vec::from_raw_parts(
+                                                        l20.cast(),
+                                                        len22,
+                                                        len22,
+                                                    );
+                                                    _rt::string_lift(bytes22)
+                                                };
+                                                V26::Text(e26)
+                                            }
+                                            n => {
+                                                debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                                let e26 = {
+                                                    let l23 = *base
+                                                        .add(8 + 6 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<*mut u8>();
+                                                    let l24 = *base
+                                                        .add(8 + 7 * ::core::mem::size_of::<*const u8>())
+                                                        .cast::<usize>();
+                                                    let len25 = l24;
+                                                    <_ as From<
+                                                        _rt::Vec<_>,
+                                                    >>::from(_rt::Vec::from_raw_parts(l23.cast(), len25, len25))
+                                                };
+                                                V26::Binary(e26)
+                                            }
+                                        };
+                                        Sent {
+                                            id: _rt::string_lift(bytes13),
+                                            at: l14 as u64,
+                                            tag: match l15 {
+                                                0 => None,
+                                                1 => {
+                                                    let e = {
+                                                        let l16 = *base
+                                                            .add(8 + 3 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<*mut u8>();
+                                                        let l17 = *base
+                                                            .add(8 + 4 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<usize>();
+                                                        let len18 = l17;
+                                                        let bytes18 = _rt::Vec::from_raw_parts(
+                                                            l16.cast(),
+                                                            len18,
+                                                            len18,
+                                                        );
+                                                        _rt::string_lift(bytes18)
+                                                    };
+                                                    Some(e)
+                                                }
+                                                _ => _rt::invalid_enum_discriminant(),
+                                            },
+                                            message: v26,
+                                        }
+                                    };
+                                    result27.push(e27);
+                                }
+                                _rt::cabi_dealloc(
+                                    base27,
+                                    len27 * (8 + 8 * ::core::mem::size_of::<*const u8>()),
+                                    8,
+                                );
+                                let l28 = i32::from(
+                                    *ptr6
+                                        .add(3 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                Page {
+                                    messages: result27,
+                                    more: _rt::bool_lift(l28 as u8),
+                                }
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l29 = i32::from(
+                                    *ptr6.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let v33 = match l29 {
+                                    0 => HistoryError::NotKept,
+                                    1 => HistoryError::Forgotten,
+                                    n => {
+                                        debug_assert_eq!(n, 2, "invalid enum discriminant");
+                                        let e33 = {
+                                            let l30 = *ptr6
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l31 = *ptr6
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len32 = l31;
+                                            let bytes32 = _rt::Vec::from_raw_parts(
+                                                l30.cast(),
+                                                len32,
+                                                len32,
+                                            );
+                                            _rt::string_lift(bytes32)
+                                        };
+                                        HistoryError::Invalid(e33)
+                                    }
+                                };
+                                v33
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result34
+                }
+            }
+        }
         /// The room's clients.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod connections {
@@ -6172,6 +6526,526 @@ pub mod room {
                 }
             }
         }
+        /// Who a client is, if the project has `[auth]` in room.toml: the host has checked its token or ticket before the
+        /// module learns of it, and no client can send what is found here. A module may do without this interface.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod identity {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            /// What a client may do. The host enforces `read` and `write`.
+            #[repr(C)]
+            #[derive(Clone, Copy)]
+            pub struct Capabilities {
+                /// It gets what the room sends.
+                pub read: bool,
+                /// It may send messages, and requests other than `GET` and `HEAD`.
+                pub write: bool,
+                /// The room may show it to others. Only the room knows what that means.
+                pub presence: bool,
+            }
+            impl ::core::fmt::Debug for Capabilities {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Capabilities")
+                        .field("read", &self.read)
+                        .field("write", &self.write)
+                        .field("presence", &self.presence)
+                        .finish()
+                }
+            }
+            /// Who a client is.
+            #[derive(Clone)]
+            pub struct Proof {
+                /// The claims of its token or ticket, the text of a JSON object. At most `claims_bytes_max`.
+                pub claims: _rt::String,
+                /// What it may do: everything, unless a ticket says otherwise.
+                pub capabilities: Capabilities,
+                /// When its connection is closed with 4401, in milliseconds since 1970-01-01T00:00:00Z: the token's `exp` and
+                /// the `skew_s` of `[auth]`. None for a ticket, whose time is that for connecting.
+                pub ends: ::core::option::Option<u64>,
+            }
+            impl ::core::fmt::Debug for Proof {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Proof")
+                        .field("claims", &self.claims)
+                        .field("capabilities", &self.capabilities)
+                        .field("ends", &self.ends)
+                        .finish()
+                }
+            }
+            /// What a ticket allows.
+            #[derive(Clone)]
+            pub struct Grant {
+                /// The party's name.
+                pub party: _rt::String,
+                /// The room's name, not percent-encoded; none for every room of the party.
+                pub room: ::core::option::Option<_rt::String>,
+                /// For how long it can be used, in milliseconds: at most `ticket_ms_max`.
+                pub ms: u64,
+                /// What its client may do.
+                pub capabilities: Capabilities,
+                /// Whether it can be used once.
+                pub once: bool,
+                /// The claims that the room gets, the text of a JSON object; none for `{}`.
+                pub claims: ::core::option::Option<_rt::String>,
+            }
+            impl ::core::fmt::Debug for Grant {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Grant")
+                        .field("party", &self.party)
+                        .field("room", &self.room)
+                        .field("ms", &self.ms)
+                        .field("capabilities", &self.capabilities)
+                        .field("once", &self.once)
+                        .field("claims", &self.claims)
+                        .finish()
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Who sent the request that the running callback is about: `tags`, `on-connect`, `on-request`, and the hooks
+            /// `on-before-connect`, `on-before-request`, `on-fetch` and `on-socket`. None in others, and if the client showed
+            /// no token where none is needed.
+            #[allow(async_fn_in_trait)]
+            pub fn of_request() -> ::core::option::Option<Proof> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 32 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 32
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/identity@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "of-request"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result11 = match l2 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l3 = *ptr0.add(8).cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len5 = l4;
+                                let bytes5 = _rt::Vec::from_raw_parts(
+                                    l3.cast(),
+                                    len5,
+                                    len5,
+                                );
+                                let l6 = i32::from(
+                                    *ptr0
+                                        .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l7 = i32::from(
+                                    *ptr0
+                                        .add(9 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l8 = i32::from(
+                                    *ptr0
+                                        .add(10 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l9 = i32::from(
+                                    *ptr0
+                                        .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                Proof {
+                                    claims: _rt::string_lift(bytes5),
+                                    capabilities: Capabilities {
+                                        read: _rt::bool_lift(l6 as u8),
+                                        write: _rt::bool_lift(l7 as u8),
+                                        presence: _rt::bool_lift(l8 as u8),
+                                    },
+                                    ends: match l9 {
+                                        0 => None,
+                                        1 => {
+                                            let e = {
+                                                let l10 = *ptr0
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i64>();
+                                                l10 as u64
+                                            };
+                                            Some(e)
+                                        }
+                                        _ => _rt::invalid_enum_discriminant(),
+                                    },
+                                }
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result11
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Who the connection with this id is. None if it is not open, or showed no token where none is needed. In
+            /// `on-close` and `on-error` the connection that the event is about is still found.
+            #[allow(async_fn_in_trait)]
+            pub fn of_connection(id: &str) -> ::core::option::Option<Proof> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 32 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 32
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = id;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/identity@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "of-connection"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result12 = match l3 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l4 = *ptr1.add(8).cast::<*mut u8>();
+                                let l5 = *ptr1
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len6 = l5;
+                                let bytes6 = _rt::Vec::from_raw_parts(
+                                    l4.cast(),
+                                    len6,
+                                    len6,
+                                );
+                                let l7 = i32::from(
+                                    *ptr1
+                                        .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l8 = i32::from(
+                                    *ptr1
+                                        .add(9 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l9 = i32::from(
+                                    *ptr1
+                                        .add(10 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                let l10 = i32::from(
+                                    *ptr1
+                                        .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                        .cast::<u8>(),
+                                );
+                                Proof {
+                                    claims: _rt::string_lift(bytes6),
+                                    capabilities: Capabilities {
+                                        read: _rt::bool_lift(l7 as u8),
+                                        write: _rt::bool_lift(l8 as u8),
+                                        presence: _rt::bool_lift(l9 as u8),
+                                    },
+                                    ends: match l10 {
+                                        0 => None,
+                                        1 => {
+                                            let e = {
+                                                let l11 = *ptr1
+                                                    .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                    .cast::<i64>();
+                                                l11 as u64
+                                            };
+                                            Some(e)
+                                        }
+                                        _ => _rt::invalid_enum_discriminant(),
+                                    },
+                                }
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result12
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Makes a ticket, which a client sends in place of a token. It has no effect, and it may be made in every
+            /// callback but the hooks. An error is a sentence for the author of the room.
+            #[allow(async_fn_in_trait)]
+            pub fn ticket(
+                grant: &Grant,
+            ) -> ::core::result::Result<_rt::String, _rt::String> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 3 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 3
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let Grant {
+                        party: party0,
+                        room: room0,
+                        ms: ms0,
+                        capabilities: capabilities0,
+                        once: once0,
+                        claims: claims0,
+                    } = grant;
+                    let vec1 = party0;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let (result3_0, result3_1, result3_2) = match room0 {
+                        Some(e) => {
+                            let vec2 = e;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            (1i32, ptr2.cast_mut(), len2)
+                        }
+                        None => (0i32, ::core::ptr::null_mut(), 0usize),
+                    };
+                    let Capabilities {
+                        read: read4,
+                        write: write4,
+                        presence: presence4,
+                    } = capabilities0;
+                    let (result6_0, result6_1, result6_2) = match claims0 {
+                        Some(e) => {
+                            let vec5 = e;
+                            let ptr5 = vec5.as_ptr().cast::<u8>();
+                            let len5 = vec5.len();
+                            (1i32, ptr5.cast_mut(), len5)
+                        }
+                        None => (0i32, ::core::ptr::null_mut(), 0usize),
+                    };
+                    let ptr7 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/identity@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "ticket"]
+                        fn wit_import8(
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: i64,
+                            _: i32,
+                            _: i32,
+                            _: i32,
+                            _: i32,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import8(
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: i64,
+                        _: i32,
+                        _: i32,
+                        _: i32,
+                        _: i32,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import8(
+                        ptr1.cast_mut(),
+                        len1,
+                        result3_0,
+                        result3_1,
+                        result3_2,
+                        _rt::as_i64(ms0),
+                        match read4 {
+                            true => 1,
+                            false => 0,
+                        },
+                        match write4 {
+                            true => 1,
+                            false => 0,
+                        },
+                        match presence4 {
+                            true => 1,
+                            false => 0,
+                        },
+                        match once0 {
+                            true => 1,
+                            false => 0,
+                        },
+                        result6_0,
+                        result6_1,
+                        result6_2,
+                        ptr7,
+                    );
+                    let l9 = i32::from(*ptr7.add(0).cast::<u8>());
+                    let result16 = match l9 {
+                        0 => {
+                            let e = {
+                                let l10 = *ptr7
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l11 = *ptr7
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len12 = l11;
+                                let bytes12 = _rt::Vec::from_raw_parts(
+                                    l10.cast(),
+                                    len12,
+                                    len12,
+                                );
+                                _rt::string_lift(bytes12)
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l13 = *ptr7
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l14 = *ptr7
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let len15 = l14;
+                                let bytes15 = _rt::Vec::from_raw_parts(
+                                    l13.cast(),
+                                    len15,
+                                    len15,
+                                );
+                                _rt::string_lift(bytes15)
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result16
+                }
+            }
+        }
+        /// How clients are connected. A module may do without this interface.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod transports {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            /// What carries the messages of a connection.
+            #[repr(u8)]
+            #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+            pub enum Transport {
+                /// A WebSocket, both ways.
+                Websocket,
+                /// Server-sent events to the client, and a POST for each message of the client.
+                Sse,
+            }
+            impl ::core::fmt::Debug for Transport {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Transport::Websocket => {
+                            f.debug_tuple("Transport::Websocket").finish()
+                        }
+                        Transport::Sse => f.debug_tuple("Transport::Sse").finish(),
+                    }
+                }
+            }
+            impl Transport {
+                #[doc(hidden)]
+                pub unsafe fn _lift(val: u8) -> Transport {
+                    if !cfg!(debug_assertions) {
+                        return unsafe { ::core::mem::transmute(val) };
+                    }
+                    match val {
+                        0 => Transport::Websocket,
+                        1 => Transport::Sse,
+                        _ => panic!("invalid enum discriminant"),
+                    }
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The transport of the connection with this id, or none if `connections.get` finds none.
+            #[allow(async_fn_in_trait)]
+            pub fn transport_of(id: &str) -> ::core::option::Option<Transport> {
+                unsafe {
+                    #[repr(align(1))]
+                    struct RetArea([::core::mem::MaybeUninit<u8>; 2]);
+                    let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 2]);
+                    let vec0 = id;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/transports@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "transport-of"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result5 = match l3 {
+                        0 => None,
+                        1 => {
+                            let e = {
+                                let l4 = i32::from(*ptr1.add(1).cast::<u8>());
+                                Transport::_lift(l4 as u8)
+                            };
+                            Some(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result5
+                }
+            }
+        }
     }
 }
 #[rustfmt::skip]
@@ -7473,6 +8347,133 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 pub use __export_room_runtime_cron_events_0_1_0_cabi;
+                #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                struct _RetArea(
+                    [::core::mem::MaybeUninit<
+                        u8,
+                    >; 3 * ::core::mem::size_of::<*const u8>()],
+                );
+                static mut _RET_AREA: _RetArea = _RetArea(
+                    [::core::mem::MaybeUninit::uninit(); 3
+                        * ::core::mem::size_of::<*const u8>()],
+                );
+            }
+            /// What a room does with a message that another server publishes to it by HTTP (`[publish]` of `room.toml`). A module may
+            /// do without this interface; then publications to its party are answered 501.
+            #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+            pub mod publish_events {
+                #[used]
+                #[doc(hidden)]
+                static __FORCE_SECTION_REF: fn() = super::super::super::super::__link_custom_section_describing_imports;
+                use super::super::super::super::_rt;
+                pub type Message = super::super::super::super::room::runtime::types::Message;
+                #[doc(hidden)]
+                #[allow(non_snake_case, unused_unsafe)]
+                pub unsafe fn _export_on_publish_cabi<T_: Guest>(
+                    arg0: i32,
+                    arg1: *mut u8,
+                    arg2: usize,
+                ) -> *mut u8 {
+                    unsafe {
+                        #[cfg(target_arch = "wasm32")] _rt::run_ctors_once();
+                        let result3 = {
+                            use super::super::super::super::room::runtime::types::Message as V2;
+                            let v2 = match arg0 {
+                                0 => {
+                                    let e2 = {
+                                        let len0 = arg2;
+                                        let bytes0 = _rt::Vec::from_raw_parts(
+                                            arg1.cast(),
+                                            len0,
+                                            len0,
+                                        );
+                                        _rt::string_lift(bytes0)
+                                    };
+                                    V2::Text(e2)
+                                }
+                                n => {
+                                    debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                    let e2 = {
+                                        let len1 = arg2;
+                                        <_ as From<
+                                            _rt::Vec<_>,
+                                        >>::from(_rt::Vec::from_raw_parts(arg1.cast(), len1, len1))
+                                    };
+                                    V2::Binary(e2)
+                                }
+                            };
+                            T_::on_publish(v2)
+                        };
+                        let ptr4 = (&raw mut _RET_AREA.0).cast::<u8>();
+                        match result3 {
+                            Ok(_) => {
+                                *ptr4.add(0).cast::<u8>() = (0i32) as u8;
+                            }
+                            Err(e) => {
+                                *ptr4.add(0).cast::<u8>() = (1i32) as u8;
+                                let vec5 = (e.into_bytes()).into_boxed_slice();
+                                let ptr5 = vec5.as_ptr().cast::<u8>();
+                                let len5 = vec5.len();
+                                ::core::mem::forget(vec5);
+                                *ptr4
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len5;
+                                *ptr4
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>() = ptr5.cast_mut();
+                            }
+                        };
+                        ptr4
+                    }
+                }
+                #[doc(hidden)]
+                #[allow(non_snake_case)]
+                pub unsafe fn __post_return_on_publish<T_: Guest>(arg0: *mut u8) {
+                    unsafe {
+                        let l0 = i32::from(*arg0.add(0).cast::<u8>());
+                        match l0 {
+                            0 => {}
+                            _ => {
+                                let l1 = *arg0
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l2 = *arg0
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                _rt::cabi_dealloc(l1, l2, 1);
+                            }
+                        }
+                    }
+                }
+                pub trait Guest {
+                    /// A server that has a key publishes a message. It is answered when this turn is durable.
+                    ///
+                    /// A publication with an idempotency key is carried out once, however often it comes within the limit
+                    /// `publish_once_ms`. On `err` the turn is dropped, and the server is answered 500.
+                    #[allow(async_fn_in_trait)]
+                    fn on_publish(
+                        message: Message,
+                    ) -> ::core::result::Result<(), _rt::String>;
+                }
+                #[doc(hidden)]
+                #[macro_export]
+                macro_rules! __export_room_runtime_publish_events_0_1_0_cabi {
+                    ($ty:ident with_types_in $($path_to_types:tt)*) => {
+                        const _ : () = { #[unsafe (export_name =
+                        "room:runtime/publish-events@0.1.0#on-publish")] unsafe extern
+                        "C" fn export_on_publish(arg0 : i32, arg1 : * mut u8, arg2 :
+                        usize,) -> * mut u8 { unsafe { $($path_to_types)*::
+                        _export_on_publish_cabi::<$ty > (arg0, arg1, arg2) } } #[unsafe
+                        (export_name =
+                        "cabi_post_room:runtime/publish-events@0.1.0#on-publish")] unsafe
+                        extern "C" fn _post_return_on_publish(arg0 : * mut u8,) { unsafe
+                        { $($path_to_types)*:: __post_return_on_publish::<$ty > (arg0) }
+                        } };
+                    };
+                }
+                #[doc(hidden)]
+                pub use __export_room_runtime_publish_events_0_1_0_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -10539,6 +11540,9 @@ macro_rules! __export_module_impl {
         exports::room::runtime::cron_events::__export_room_runtime_cron_events_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::cron_events);
         $($path_to_types_root)*::
+        exports::room::runtime::publish_events::__export_room_runtime_publish_events_0_1_0_cabi!($ty
+        with_types_in $($path_to_types_root)*:: exports::room::runtime::publish_events);
+        $($path_to_types_root)*::
         exports::room::runtime::fetch::__export_room_runtime_fetch_0_1_0_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::room::runtime::fetch);
         $($path_to_types_root)*::
@@ -10550,9 +11554,9 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 5389] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 6089] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x90)\x01A\x02\x01A6\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xcc.\x01A\x02\x01A>\x01\
 B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\0\x01\
 \x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uris\x07h\
 eaders\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x05\
@@ -10580,111 +11584,127 @@ room\x01\x1a\x01p\x0e\x01@\0\0\x1b\x04\0\x07pending\x01\x1c\x01ks\x01j\x01\x16\x
 \x01\x02ids\0\x7f\x04\0\x06cancel\x01\x20\x03\0\x1broom:runtime/outcalls@0.1.0\x05\
 \x05\x01B\x03\x01p}\x01@\x02\x04names\x05value\0\x01\0\x04\0\x0aadd-header\x01\x01\
 \x03\0\x19room:runtime/answer@0.1.0\x05\x06\x01B\x03\x01p}\x01@\0\0\0\x04\0\x04r\
-ead\x01\x01\x03\0\x1droom:runtime/attachment@0.1.0\x05\x07\x02\x03\0\0\x0aconnec\
-tion\x02\x03\0\0\x0bclose-frame\x01B\x1e\x02\x03\x02\x01\x01\x04\0\x07message\x03\
-\0\0\x02\x03\x02\x01\x08\x04\0\x0aconnection\x03\0\x02\x02\x03\x02\x01\x09\x04\0\
-\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\x06\x01q\x05\x09\
-not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01y\0\x0etoo-many-\
-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-error\x03\0\x08\x01k\
-s\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\x01@\x01\x03tag\
-\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03get\x01\x10\
-\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x01\x12\x01@\x03\
-\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\x13\x01@\x02\
-\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02ids\x05state\
-\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connections@0.1.0\x05\
-\x0a\x01B+\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x05\x0binvalid-key\x01\
-y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinvalid-range\x01s\
-\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\x04\x04\x04\
-\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-after\x07\x03\
-end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\0\x0clist-options\x03\0\x09\
-\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04page\x03\0\x0c\x01j\x01\x07\
-\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\x01p\x04\x01p\x07\x01j\x01\
-\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-many\x01\x13\x01j\0\x01\x03\
-\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01\x07entries\
-\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03key\x04\0\x17\
-\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\x04\0\x0bd\
-elete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\x04\0\x04l\
-ist\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\x01@\0\0\x1e\
-\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1aroom:runti\
-me/storage@0.1.0\x05\x0b\x01B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\
-\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\x01@\0\0\
-y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.0\x05\x0c\x01B\x14\x02\x03\
-\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\0\x09too-of\
-ten\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05\
-every\x04\x03tags\x04data\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\
-\x01@\x04\x02atw\x05every\x04\x03tags\x04data\x05\0\x08\x04\0\x08schedule\x01\x09\
-\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04li\
-st\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04tick\x01\x0f\
-\x03\0\x19room:runtime/timers@0.1.0\x05\x0d\x02\x03\0\0\x08response\x01B\x1c\x02\
-\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\
-\0\x02\x01q\x04\x09not-found\0\0\x09too-large\x01y\0\x08too-many\x01\x01\0\x07in\
-valid\x01s\0\x04\0\x0cstream-error\x03\0\x04\x01r\x02\x02ids\x0cbody-follows\x7f\
-\x04\0\x08incoming\x03\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07request\x01\x09\x01j\
-\x01s\x01\x05\x01@\0\0\x0a\x04\0\x05defer\x01\x0b\x01j\0\x01\x05\x01@\x02\x02ids\
-\x08response\x03\0\x0c\x04\0\x07respond\x01\x0d\x01@\x02\x02ids\x04head\x03\0\x0c\
-\x04\0\x05begin\x01\x0e\x01p}\x01@\x02\x02ids\x05piece\x0f\0\x0c\x04\0\x05write\x01\
-\x10\x01@\x01\x02ids\0\x0c\x04\0\x03end\x01\x11\x04\0\x05abort\x01\x11\x01ps\x01\
-@\0\0\x12\x04\0\x04open\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x0f\x01B\
-\x11\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08res\
-ponse\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\x01\
-\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\
-\x01@\x01\x09savepointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\x08\
-\x01@\x01\x08response\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtime/ro\
-om@0.1.0\x05\x10\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\
-\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fie\
-lds\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x11\x01\
-B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08\
+ead\x01\x01\x03\0\x1droom:runtime/attachment@0.1.0\x05\x07\x01B\x10\x02\x03\x02\x01\
+\x01\x04\0\x07message\x03\0\0\x01ks\x01r\x04\x02ids\x02atw\x03tag\x02\x07message\
+\x01\x04\0\x04sent\x03\0\x03\x01ky\x01r\x03\x05limit\x05\x06before\x02\x05after\x02\
+\x04\0\x05query\x03\0\x06\x01p\x04\x01r\x02\x08messages\x08\x04more\x7f\x04\0\x04\
+page\x03\0\x09\x01q\x03\x08not-kept\0\0\x09forgotten\0\0\x07invalid\x01s\0\x04\0\
+\x0dhistory-error\x03\0\x0b\x01j\x01\x0a\x01\x0c\x01@\x01\x05query\x07\0\x0d\x04\
+\0\x04read\x01\x0e\x03\0\x1aroom:runtime/history@0.1.0\x05\x08\x02\x03\0\0\x0aco\
+nnection\x02\x03\0\0\x0bclose-frame\x01B\x1e\x02\x03\x02\x01\x01\x04\0\x07messag\
+e\x03\0\0\x02\x03\x02\x01\x09\x04\0\x0aconnection\x03\0\x02\x02\x03\x02\x01\x0a\x04\
+\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\x06\x01q\x05\
+\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01y\0\x0etoo-m\
+any-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-error\x03\0\x08\x01\
+ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\x01@\x01\x03ta\
+g\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03get\x01\
+\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x01\x12\x01\
+@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\x13\x01\
+@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02ids\x05\
+state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connections@0.1\
+.0\x05\x0b\x01B+\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x05\x0binvalid-\
+key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinvalid-ran\
+ge\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\x04\
+\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-afte\
+r\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\0\x0clist-options\
+\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04page\x03\0\x0c\x01\
+j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\x01p\x04\x01p\x07\
+\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-many\x01\x13\x01j\0\
+\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01\x07\
+entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03key\
+\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\x04\
+\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\x04\
+\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\x01\
+@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1ar\
+oom:runtime/storage@0.1.0\x05\x0c\x01B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\
+\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\
+\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.0\x05\x0d\x01B\
+\x14\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\
+\0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02\
+ids\x02atw\x05every\x04\x03tags\x04data\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01\
+j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03tags\x04data\x05\0\x08\x04\0\x08s\
+chedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\
+\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04\
+tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x0e\x02\x03\0\0\x08response\x01\
+B\x1c\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08re\
+sponse\x03\0\x02\x01q\x04\x09not-found\0\0\x09too-large\x01y\0\x08too-many\x01\x01\
+\0\x07invalid\x01s\0\x04\0\x0cstream-error\x03\0\x04\x01r\x02\x02ids\x0cbody-fol\
+lows\x7f\x04\0\x08incoming\x03\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07request\x01\x09\
+\x01j\x01s\x01\x05\x01@\0\0\x0a\x04\0\x05defer\x01\x0b\x01j\0\x01\x05\x01@\x02\x02\
+ids\x08response\x03\0\x0c\x04\0\x07respond\x01\x0d\x01@\x02\x02ids\x04head\x03\0\
+\x0c\x04\0\x05begin\x01\x0e\x01p}\x01@\x02\x02ids\x05piece\x0f\0\x0c\x04\0\x05wr\
+ite\x01\x10\x01@\x01\x02ids\0\x0c\x04\0\x03end\x01\x11\x04\0\x05abort\x01\x11\x01\
+ps\x01@\0\0\x12\x04\0\x04open\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x10\
+\x01B\x11\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08\
+response\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\
+\x01\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\
+\x07\x01@\x01\x09savepointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\
+\x08\x01@\x01\x08response\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtim\
+e/room@0.1.0\x05\x11\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05erro\
+r\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06\
+fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x12\x01\
+B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08\
 response\x03\0\x02\x01m\x03\x06follow\x06manual\x05error\x04\0\x09redirects\x03\0\
 \x04\x01r\x02\x03keys\x02msw\x04\0\x07caching\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07\
 timeout\x08\x09redirects\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04\
 codes\x07messages\x04\0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07re\
 quest\x01\x07options\x0b\0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetc\
-h-now@0.1.0\x05\x12\x01B\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runti\
-me/batch@0.1.0\x05\x13\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\
-\x04\0\x19room:runtime/expiry@0.1.0\x05\x14\x02\x03\0\x08\x05timer\x01B\x07\x02\x03\
-\x02\x01\x15\x04\0\x05timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\0\x02\x04\0\
-\x08on-timer\x01\x03\x01@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1froom:runtime\
-/timer-events@0.1.0\x05\x16\x02\x03\0\x02\x07failure\x02\x03\0\x02\x05chunk\x02\x03\
-\0\x02\x0croom-address\x01B\x15\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\0\x02\
-\x03\x02\x01\x17\x04\0\x07failure\x03\0\x02\x02\x03\x02\x01\x18\x04\0\x05chunk\x03\
-\0\x04\x02\x03\x02\x01\x19\x04\0\x0croom-address\x03\0\x06\x01j\x01\x01\x01\x03\x01\
-j\0\x01s\x01@\x03\x02ids\x03tags\x06answer\x08\0\x09\x04\0\x0bon-response\x01\x0a\
-\x01@\x01\x05chunk\x05\0\x09\x04\0\x08on-chunk\x01\x0b\x01p}\x01j\x01\x0c\x01s\x01\
-@\x03\x06caller\x07\x02ids\x04data\x0c\0\x0d\x04\0\x07on-call\x01\x0e\x01j\x01\x0c\
-\x01\x03\x01@\x03\x02ids\x03tags\x06answer\x0f\0\x09\x04\0\x09on-answer\x01\x10\x04\
-\0!room:runtime/outcall-events@0.1.0\x05\x1a\x01B\x0c\x01m\x03\x09too-large\x07s\
-talled\x07aborted\x04\0\x0abody-error\x03\0\0\x01p}\x01q\x03\x04more\x01\x02\0\x04\
-last\x01\x02\0\x06failed\x01\x01\0\x04\0\x0abody-piece\x03\0\x03\x01m\x05\x04lef\
-t\x04slow\x04idle\x04late\x06failed\x04\0\x0astream-end\x03\0\x05\x01j\0\x01s\x01\
-@\x02\x02ids\x05piece\x04\0\x07\x04\0\x07on-body\x01\x08\x01@\x02\x02ids\x06reas\
-on\x06\0\x07\x04\0\x0fon-stream-close\x01\x09\x04\0\x20room:runtime/stream-event\
-s@0.1.0\x05\x1b\x01B\x03\x01j\0\x01s\x01@\x02\x04names\x02atw\0\0\x04\0\x07on-cr\
-on\x01\x01\x04\0\x1eroom:runtime/cron-events@0.1.0\x05\x1c\x01B\x11\x02\x03\x02\x01\
-\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x02\
-\x03\x02\x01\x09\x04\0\x0bclose-frame\x03\0\x04\x01r\x02\x05partys\x04rooms\x04\0\
-\x0bdestination\x03\0\x06\x01q\x04\x05enter\x01\x07\0\x07respond\x01\x03\0\x06re\
-fuse\x01\x05\0\x07unknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\x01k\x03\x01j\x01\
-\x0a\x01s\x01@\x01\x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\x09\x01\
-s\x01@\x01\x07request\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\x18room:runtime\
-/fetch@0.1.0\x05\x1d\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\
-\x02\x01\x03\x04\0\x07request\x03\0\x02\x02\x03\x02\x01\x0e\x04\0\x08response\x03\
-\0\x04\x02\x03\x02\x01\x08\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\x09\x04\
-\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01\
-ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\0\x04ta\
-gs\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x03\0\x0a\x04\0\x0aon-connect\x01\
-\x0f\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01\
-@\x03\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\
-\x01@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\
-\x01s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08on-alar\
-m\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05\x1e\x01B\x0e\x02\x03\x02\x01\x03\
-\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08response\x03\0\x02\x02\x03\
-\x02\x01\x09\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\x07res\
-pond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05partys\
-\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\x05\
-lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11on-before-request\x01\
-\x0b\x04\0\x17room:runtime/door@0.1.0\x05\x1f\x04\0\x19room:runtime/module@0.1.0\
-\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
-wit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+h-now@0.1.0\x05\x13\x01B\x10\x01r\x03\x04read\x7f\x05write\x7f\x08presence\x7f\x04\
+\0\x0ccapabilities\x03\0\0\x01kw\x01r\x03\x06claimss\x0ccapabilities\x01\x04ends\
+\x02\x04\0\x05proof\x03\0\x03\x01ks\x01r\x06\x05partys\x04room\x05\x02msw\x0ccap\
+abilities\x01\x04once\x7f\x06claims\x05\x04\0\x05grant\x03\0\x06\x01k\x04\x01@\0\
+\0\x08\x04\0\x0aof-request\x01\x09\x01@\x01\x02ids\0\x08\x04\0\x0dof-connection\x01\
+\x0a\x01j\x01s\x01s\x01@\x01\x05grant\x07\0\x0b\x04\0\x06ticket\x01\x0c\x03\0\x1b\
+room:runtime/identity@0.1.0\x05\x14\x01B\x05\x01m\x02\x09websocket\x03sse\x04\0\x09\
+transport\x03\0\0\x01k\x01\x01@\x01\x02ids\0\x02\x04\0\x0ctransport-of\x01\x03\x03\
+\0\x1droom:runtime/transports@0.1.0\x05\x15\x01B\x02\x01@\0\x01\0\x04\0\x03run\x01\
+\0\x04\0\x18room:runtime/batch@0.1.0\x05\x16\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\
+\0\x09on-expire\x01\x01\x04\0\x19room:runtime/expiry@0.1.0\x05\x17\x02\x03\0\x09\
+\x05timer\x01B\x07\x02\x03\x02\x01\x18\x04\0\x05timer\x03\0\0\x01j\0\x01s\x01@\x01\
+\x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\x01@\0\0\x02\x04\0\x07on-tick\x01\x04\
+\x04\0\x1froom:runtime/timer-events@0.1.0\x05\x19\x02\x03\0\x02\x07failure\x02\x03\
+\0\x02\x05chunk\x02\x03\0\x02\x0croom-address\x01B\x15\x02\x03\x02\x01\x0f\x04\0\
+\x08response\x03\0\0\x02\x03\x02\x01\x1a\x04\0\x07failure\x03\0\x02\x02\x03\x02\x01\
+\x1b\x04\0\x05chunk\x03\0\x04\x02\x03\x02\x01\x1c\x04\0\x0croom-address\x03\0\x06\
+\x01j\x01\x01\x01\x03\x01j\0\x01s\x01@\x03\x02ids\x03tags\x06answer\x08\0\x09\x04\
+\0\x0bon-response\x01\x0a\x01@\x01\x05chunk\x05\0\x09\x04\0\x08on-chunk\x01\x0b\x01\
+p}\x01j\x01\x0c\x01s\x01@\x03\x06caller\x07\x02ids\x04data\x0c\0\x0d\x04\0\x07on\
+-call\x01\x0e\x01j\x01\x0c\x01\x03\x01@\x03\x02ids\x03tags\x06answer\x0f\0\x09\x04\
+\0\x09on-answer\x01\x10\x04\0!room:runtime/outcall-events@0.1.0\x05\x1d\x01B\x0c\
+\x01m\x03\x09too-large\x07stalled\x07aborted\x04\0\x0abody-error\x03\0\0\x01p}\x01\
+q\x03\x04more\x01\x02\0\x04last\x01\x02\0\x06failed\x01\x01\0\x04\0\x0abody-piec\
+e\x03\0\x03\x01m\x05\x04left\x04slow\x04idle\x04late\x06failed\x04\0\x0astream-e\
+nd\x03\0\x05\x01j\0\x01s\x01@\x02\x02ids\x05piece\x04\0\x07\x04\0\x07on-body\x01\
+\x08\x01@\x02\x02ids\x06reason\x06\0\x07\x04\0\x0fon-stream-close\x01\x09\x04\0\x20\
+room:runtime/stream-events@0.1.0\x05\x1e\x01B\x03\x01j\0\x01s\x01@\x02\x04names\x02\
+atw\0\0\x04\0\x07on-cron\x01\x01\x04\0\x1eroom:runtime/cron-events@0.1.0\x05\x1f\
+\x01B\x05\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x01j\0\x01s\x01@\x01\x07m\
+essage\x01\0\x02\x04\0\x0aon-publish\x01\x03\x04\0!room:runtime/publish-events@0\
+.1.0\x05\x20\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\
+\x0f\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x0a\x04\0\x0bclose-frame\x03\0\x04\
+\x01r\x02\x05partys\x04rooms\x04\0\x0bdestination\x03\0\x06\x01q\x04\x05enter\x01\
+\x07\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x07unknown\0\0\x04\0\x0esocket-v\
+erdict\x03\0\x08\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\x07request\x01\0\x0b\x04\0\x08\
+on-fetch\x01\x0c\x01j\x01\x09\x01s\x01@\x01\x07request\x01\0\x0d\x04\0\x09on-soc\
+ket\x01\x0e\x04\0\x18room:runtime/fetch@0.1.0\x05!\x01B\x1d\x02\x03\x02\x01\x01\x04\
+\0\x07message\x03\0\0\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\x02\x02\x03\x02\
+\x01\x0f\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x09\x04\0\x0aconnection\x03\
+\0\x06\x02\x03\x02\x01\x0a\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\
+\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07\
+request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x03\
+\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\
+\0\x0aon-message\x01\x10\x01@\x03\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\
+\x04\0\x08on-close\x01\x11\x01@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08o\
+n-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-requ\
+est\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05\"\x01\
+B\x0e\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08\
+response\x03\0\x02\x02\x03\x02\x01\x0a\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07\
+forward\x01\x01\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\
+\x06\x01r\x02\x05partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\
+\x02\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11\
+on-before-request\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05#\x04\0\x19room:ru\
+ntime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0c\
+processed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }
@@ -10697,9 +11717,9 @@ pub use __export_module_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3702] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd9\x1b\x01A\x02\x01\
-A\x20\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 4309] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb8\x20\x01A\x02\x01\
+A&\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
 \0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
 s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
 ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
@@ -10726,19 +11746,25 @@ fetch-room\x01\x1a\x01p\x0e\x01@\0\0\x1b\x04\0\x07pending\x01\x1c\x01ks\x01j\x01
 \x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x20\x03\0\x1broom:runtime/outcalls@0.\
 1.0\x05\x05\x01B\x03\x01p}\x01@\x02\x04names\x05value\0\x01\0\x04\0\x0aadd-heade\
 r\x01\x01\x03\0\x19room:runtime/answer@0.1.0\x05\x06\x01B\x03\x01p}\x01@\0\0\0\x04\
-\0\x04read\x01\x01\x03\0\x1droom:runtime/attachment@0.1.0\x05\x07\x02\x03\0\0\x0a\
-connection\x02\x03\0\0\x0bclose-frame\x01B\x1e\x02\x03\x02\x01\x01\x04\0\x07mess\
-age\x03\0\0\x02\x03\x02\x01\x08\x04\0\x0aconnection\x03\0\x02\x02\x03\x02\x01\x09\
-\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\x06\x01\
-q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01y\0\x0e\
-too-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-error\x03\0\
-\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\x01@\x01\
-\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03g\
-et\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x01\
+\0\x04read\x01\x01\x03\0\x1droom:runtime/attachment@0.1.0\x05\x07\x01B\x10\x02\x03\
+\x02\x01\x01\x04\0\x07message\x03\0\0\x01ks\x01r\x04\x02ids\x02atw\x03tag\x02\x07\
+message\x01\x04\0\x04sent\x03\0\x03\x01ky\x01r\x03\x05limit\x05\x06before\x02\x05\
+after\x02\x04\0\x05query\x03\0\x06\x01p\x04\x01r\x02\x08messages\x08\x04more\x7f\
+\x04\0\x04page\x03\0\x09\x01q\x03\x08not-kept\0\0\x09forgotten\0\0\x07invalid\x01\
+s\0\x04\0\x0dhistory-error\x03\0\x0b\x01j\x01\x0a\x01\x0c\x01@\x01\x05query\x07\0\
+\x0d\x04\0\x04read\x01\x0e\x03\0\x1aroom:runtime/history@0.1.0\x05\x08\x02\x03\0\
+\0\x0aconnection\x02\x03\0\0\x0bclose-frame\x01B\x1e\x02\x03\x02\x01\x01\x04\0\x07\
+message\x03\0\0\x02\x03\x02\x01\x09\x04\0\x0aconnection\x03\0\x02\x02\x03\x02\x01\
+\x0a\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\x06\
+\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01y\0\
+\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-error\x03\
+\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\x01@\
+\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03\
+get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x01\
 \x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\
 \x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02\
 ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connecti\
-ons@0.1.0\x05\x0a\x01B+\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x05\x0bi\
+ons@0.1.0\x05\x0b\x01B+\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x05\x0bi\
 nvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinva\
 lid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\
 \x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-\
@@ -10752,17 +11778,17 @@ key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x
 \x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\
 \x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\
 \x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1a\
-room:runtime/storage@0.1.0\x05\x0b\x01B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\
+room:runtime/storage@0.1.0\x05\x0c\x01B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\
 \x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\
-\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.0\x05\x0c\x01B\
+\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.0\x05\x0d\x01B\
 \x14\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\
 \0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02\
 ids\x02atw\x05every\x04\x03tags\x04data\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01\
 j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03tags\x04data\x05\0\x08\x04\0\x08s\
 chedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\
 \x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04\
-tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x0d\x02\x03\0\0\x08response\x01\
-B\x1c\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08re\
+tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x0e\x02\x03\0\0\x08response\x01\
+B\x1c\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08re\
 sponse\x03\0\x02\x01q\x04\x09not-found\0\0\x09too-large\x01y\0\x08too-many\x01\x01\
 \0\x07invalid\x01s\0\x04\0\x0cstream-error\x03\0\x04\x01r\x02\x02ids\x0cbody-fol\
 lows\x7f\x04\0\x08incoming\x03\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07request\x01\x09\
@@ -10770,25 +11796,33 @@ lows\x7f\x04\0\x08incoming\x03\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07request\x01\
 ids\x08response\x03\0\x0c\x04\0\x07respond\x01\x0d\x01@\x02\x02ids\x04head\x03\0\
 \x0c\x04\0\x05begin\x01\x0e\x01p}\x01@\x02\x02ids\x05piece\x0f\0\x0c\x04\0\x05wr\
 ite\x01\x10\x01@\x01\x02ids\0\x0c\x04\0\x03end\x01\x11\x04\0\x05abort\x01\x11\x01\
-ps\x01@\0\0\x12\x04\0\x04open\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x0f\
-\x01B\x11\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08\
+ps\x01@\0\0\x12\x04\0\x04open\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x10\
+\x01B\x11\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08\
 response\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\
 \x01\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\
 \x07\x01@\x01\x09savepointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\
 \x08\x01@\x01\x08response\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtim\
-e/room@0.1.0\x05\x10\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05erro\
+e/room@0.1.0\x05\x11\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05erro\
 r\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06\
-fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x11\x01\
-B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0e\x04\0\x08\
+fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x12\x01\
+B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08\
 response\x03\0\x02\x01m\x03\x06follow\x06manual\x05error\x04\0\x09redirects\x03\0\
 \x04\x01r\x02\x03keys\x02msw\x04\0\x07caching\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07\
 timeout\x08\x09redirects\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04\
 codes\x07messages\x04\0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07re\
 quest\x01\x07options\x0b\0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetc\
-h-now@0.1.0\x05\x12\x04\09room:runtime/module-with-all-of-its-exports-removed@0.\
-1.0\x04\0\x0b,\x01\0&module-with-all-of-its-exports-removed\x03\0\0\0G\x09produc\
-ers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060\
-.63.0";
+h-now@0.1.0\x05\x13\x01B\x10\x01r\x03\x04read\x7f\x05write\x7f\x08presence\x7f\x04\
+\0\x0ccapabilities\x03\0\0\x01kw\x01r\x03\x06claimss\x0ccapabilities\x01\x04ends\
+\x02\x04\0\x05proof\x03\0\x03\x01ks\x01r\x06\x05partys\x04room\x05\x02msw\x0ccap\
+abilities\x01\x04once\x7f\x06claims\x05\x04\0\x05grant\x03\0\x06\x01k\x04\x01@\0\
+\0\x08\x04\0\x0aof-request\x01\x09\x01@\x01\x02ids\0\x08\x04\0\x0dof-connection\x01\
+\x0a\x01j\x01s\x01s\x01@\x01\x05grant\x07\0\x0b\x04\0\x06ticket\x01\x0c\x03\0\x1b\
+room:runtime/identity@0.1.0\x05\x14\x01B\x05\x01m\x02\x09websocket\x03sse\x04\0\x09\
+transport\x03\0\0\x01k\x01\x01@\x01\x02ids\0\x02\x04\0\x0ctransport-of\x01\x03\x03\
+\0\x1droom:runtime/transports@0.1.0\x05\x15\x04\09room:runtime/module-with-all-o\
+f-its-exports-removed@0.1.0\x04\0\x0b,\x01\0&module-with-all-of-its-exports-remo\
+ved\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10\
+wit-bindgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {
