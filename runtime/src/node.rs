@@ -4,16 +4,18 @@
 //! Invariant: the node stops its parts in the reverse of the order in which it started them, and a part gets
 //! only its piece of the configuration. It does not know what the parts do, nor how clients reach it.
 
+mod outsiders;
 mod renames;
 
 use hashbrown::HashMap;
-use room_auth::{ProjectAuth, TicketKey, TicketMint};
+use outsiders::{publishers_of, receiver_of, ticket_key};
+use room_auth::{ProjectAuth, TicketMint};
 use room_core::clock::Clock;
 use room_core::config::{
     AssetError, Audience, AuthConfigError, AuthSettings, CacheControl, Cors, Cron, CronError,
     CronSetting, FetchHostError, FetchHosts, OldNameError, OriginError, Origins, PartyConfig,
-    PartyRename, PrefixError, Project, PublishError, PublishKeys, RetentionError, RoomsPrefix,
-    StorageConfig, WebhookError,
+    PartyRename, PrefixError, Project, PublishError, RetentionError, RoomsPrefix, StorageConfig,
+    WebhookError,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{NameError, PartyName, RoomId};
@@ -30,7 +32,7 @@ use room_rooms::cluster::ProjectHomes;
 use room_rooms::crons::Crons;
 use room_rooms::expiry::{self, Expiry};
 use room_rooms::rooms::{GuestHost, Guests, Party, ReloadError, Reloaded, Rooms};
-use room_rooms::webhooks::{WebhookReceiver, Webhooks};
+use room_rooms::webhooks::Webhooks;
 use room_store::{RenameError, Store, StoreError, Verified};
 use std::sync::Arc;
 use tokio::sync::{Mutex, Semaphore};
@@ -561,40 +563,6 @@ fn renames_of(parties: &[PartyConfig]) -> Result<Vec<PartyRename>, DeployError> 
         named.push((PartyName::parse(&party.name)?, party.was.as_deref()));
     }
     Ok(PartyRename::parse_all(named.into_iter())?)
-}
-
-/// Returns the key of the tickets of a store, and makes one if it has none.
-fn ticket_key(store: &Store) -> Result<TicketKey, StoreError> {
-    if let Some(key) = store.ticket_key().and_then(|text| TicketKey::restore(&text)) {
-        return Ok(key);
-    }
-    let key = TicketKey::random();
-    store.keep_ticket_key(key.reveal())?;
-    Ok(key)
-}
-
-/// Returns the receiver of a project's webhooks, if it has one.
-fn receiver_of(
-    project: &Project,
-    hosts: &FetchHosts,
-) -> Result<Option<WebhookReceiver>, DeployError> {
-    let Some(settings) = &project.webhooks else { return Ok(None) };
-    let names = project.parties.iter().map(|party| PartyName::parse(&party.name));
-    let names: Vec<PartyName> = names.collect::<Result<_, _>>()?;
-    // A project's variables are those of each of its parties.
-    let variables = project.parties.iter().flat_map(|party| &party.vars);
-    let variables = variables.map(|(name, value)| (name.as_str(), value.as_str()));
-    Ok(Some(WebhookReceiver::new(settings, &names, hosts, variables)?))
-}
-
-/// Returns the keys of those who may publish to the project's rooms.
-fn publishers_of(project: &Project) -> Result<PublishKeys, DeployError> {
-    let Some(settings) = &project.publish else { return Ok(PublishKeys::default()) };
-    let names = project.parties.iter().map(|party| PartyName::parse(&party.name));
-    let names: Vec<PartyName> = names.collect::<Result<_, _>>()?;
-    // A project's variables are those of each of its parties.
-    let variables = project.parties.first().map_or(&[][..], |party| &party.vars);
-    Ok(settings.keys_among(&names, variables)?)
 }
 
 fn start_error(ReloadError { room, error }: ReloadError) -> DeployError {

@@ -8,6 +8,7 @@ pub(super) mod auth;
 mod cors;
 mod crons;
 mod fetch;
+pub(super) mod keys;
 mod publish;
 mod retention;
 mod webhooks;
@@ -16,6 +17,9 @@ use super::{Manifest, Party, PartyScript, name_problem};
 use crate::codes::Code;
 use crate::mistake::Mistake;
 use assets::AssetSection;
+use keys::{
+    ASSETS, AUTO_RESPONSE, CRON, FETCH, FOREIGN, HISTORY, PARTY, PUBLISH, SERVE, TOP, WEBHOOKS,
+};
 use room_runtime::config::PartyRename;
 use room_runtime::server::is_host;
 use room_runtime::{
@@ -27,26 +31,6 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-/// The keys of the file and of its sections.
-pub(super) const TOP: &[&str] = &[
-    "name", "parties", "assets", "serve", "fetch", "crons", "webhooks", "auth", "publish", "vars",
-    "limits",
-];
-pub(super) const PARTY: &[&str] = &[
-    "path",
-    "script",
-    "export",
-    "was",
-    "hibernate",
-    "auto_response",
-    "ttl",
-    "cors",
-    "request_bodies",
-    "sse",
-    "resume",
-    "history",
-    "auth",
-];
 /// The keys of a party that name its code.
 #[derive(Default)]
 struct CodeKeys {
@@ -54,47 +38,6 @@ struct CodeKeys {
     script: Option<Spanned<PathBuf>>,
     export: Option<Spanned<String>>,
 }
-
-pub(super) const HISTORY: &[&str] = &["keep", "for"];
-pub(super) const AUTO_RESPONSE: &[&str] = &["request", "response"];
-pub(super) const ASSETS: &[&str] = &["dir", "build", "single_page", "cache"];
-pub(super) const CRON: &[&str] = &["schedule", "zone", "party", "room", "rooms"];
-pub(super) const SERVE: &[&str] = &["hosts", "origins", "prefix"];
-pub(super) const FETCH: &[&str] = &["hosts"];
-pub(super) const PUBLISH: &[&str] = &["keys"];
-pub(super) const WEBHOOKS: &[&str] = &["url", "events", "parties", "secret"];
-
-/// The names of keys in other tools, and their names here.
-const FOREIGN: &[(&str, &str)] = &[
-    (
-        "main",
-        "the code belongs to a party: `[parties.main]` with `path = \".\"`, or `script = \"src/server.ts\"`",
-    ),
-    ("script", "it belongs to a party: `[parties.main]`"),
-    ("port", "the port is a flag: `room dev --port 8080`"),
-    ("persist", "data is kept by default; `room dev --ephemeral` keeps none"),
-    ("path", "it belongs to a party: `[parties.main]`"),
-    ("hibernate", "it belongs to a party: `[parties.main]`"),
-    ("auto_response", "it belongs to a party: `[parties.main]`"),
-    ("ttl", "it belongs to a party: `[parties.main]`"),
-    ("was", "it belongs to a party: `[parties.main]`"),
-    ("cors", "it belongs to a party: `[parties.main]`"),
-    ("request_bodies", "it belongs to a party: `[parties.main]`"),
-    ("resume", "it belongs to a party: `[parties.main]`"),
-    ("history", "it belongs to a party: `[parties.main]`"),
-    ("sse", "it belongs to a party: `[parties.main]`"),
-    ("dir", "it belongs to `[assets]`"),
-    ("build", "the scripts of pages belong to `[assets]`; those of rooms need no command"),
-    ("single_page", "it belongs to `[assets]`"),
-    ("origins", "it belongs to `[serve]`"),
-    ("prefix", "it belongs to `[serve]`"),
-    ("env", "variables are `[vars]`"),
-    ("schedule", "it belongs to a cron: `[crons.NAME]`"),
-    ("url", "it belongs to `[webhooks]`"),
-    ("events", "it belongs to `[webhooks]`"),
-    ("secret", "it belongs to `[webhooks]` or `[auth]`, or to a key of `[publish]`"),
-    ("jwks", "it belongs to `[auth]`"),
-];
 
 /// The content of `[serve]`, as far as it can be read.
 #[derive(Default)]

@@ -295,13 +295,13 @@ fn the_schema_and_the_reader_know_the_same_keys() {
         known.sort();
         known
     };
-    assert_eq!(keys(&schema), sorted(read::TOP));
-    assert_eq!(keys(&schema["$defs"]["PartyKeys"]), sorted(read::PARTY));
-    assert_eq!(keys(&schema["$defs"]["AutoResponseKeys"]), sorted(read::AUTO_RESPONSE));
-    assert_eq!(keys(&schema["$defs"]["AssetsKeys"]), sorted(read::ASSETS));
-    assert_eq!(keys(&schema["$defs"]["ServeKeys"]), sorted(read::SERVE));
-    assert_eq!(keys(&schema["$defs"]["FetchKeys"]), sorted(read::FETCH));
-    assert_eq!(keys(&schema["$defs"]["CronKeys"]), sorted(read::CRON));
+    assert_eq!(keys(&schema), sorted(read::keys::TOP));
+    assert_eq!(keys(&schema["$defs"]["PartyKeys"]), sorted(read::keys::PARTY));
+    assert_eq!(keys(&schema["$defs"]["AutoResponseKeys"]), sorted(read::keys::AUTO_RESPONSE));
+    assert_eq!(keys(&schema["$defs"]["AssetsKeys"]), sorted(read::keys::ASSETS));
+    assert_eq!(keys(&schema["$defs"]["ServeKeys"]), sorted(read::keys::SERVE));
+    assert_eq!(keys(&schema["$defs"]["FetchKeys"]), sorted(read::keys::FETCH));
+    assert_eq!(keys(&schema["$defs"]["CronKeys"]), sorted(read::keys::CRON));
     assert_eq!(keys(&schema["$defs"]["AuthKeys"]), sorted(read::auth::AUTH));
     let limits: Vec<_> = Limits::TABLE.iter().map(|row| row.name).collect();
     assert_eq!(keys(&schema["properties"]["limits"]), sorted(&limits));

@@ -158,7 +158,7 @@ impl Roster {
         let Self { connections, outboxes, log, .. } = self;
         let connection = connections.by_id(id.as_str()).filter(|own| own.link == Link::Open);
         let connection = connection.ok_or(Gap::UnknownConnection)?;
-        // Whoever got hold of the secret is not let in with a token of another client.
+        // A client that has the secret of another one does not get in with a token of its own.
         let is_same = match (&connection.identity, identity) {
             (Some(own), Some(other)) => own.is_client_of(other),
             (own, other) => own.is_none() && other.is_none(),
