@@ -1,6 +1,6 @@
 //! Clients that connect by server-sent events, and their messages by POST.
 
-use room_runtime::{CorsSetting, Limits};
+use room_runtime::{CorsSetting, HistorySetting, Limits, RetentionSettings};
 use room_tests::{RawClient, Reply, Requests, Setup, TestClient, TestNode, guest, until, variant};
 use serde_json::{Value, json};
 
@@ -21,6 +21,8 @@ struct Page {
     comments: usize,
     connection: String,
     secret: String,
+    /// Whether the connection is the one that the client had.
+    arrival: String,
 }
 
 impl Page {
@@ -29,17 +31,28 @@ impl Page {
         Self::over(RawClient::open(node.addr()).await, query).await
     }
 
-    async fn over(mut client: RawClient, query: &str) -> Self {
-        client.write(head_of(query, "").as_bytes()).await;
+    async fn over(client: RawClient, query: &str) -> Self {
+        Self::begin(client, &head_of(query, "")).await
+    }
+
+    /// Comes back as an `EventSource` does: with the id of the last event, and nothing else.
+    async fn again(node: &TestNode, query: &str, last_id: &str) -> Self {
+        let head = head_of(query, &format!("Last-Event-ID: {last_id}\r\n"));
+        Self::begin(RawClient::open(node.addr()).await, &head).await
+    }
+
+    async fn begin(mut client: RawClient, request: &str) -> Self {
+        client.write(request.as_bytes()).await;
         let head = client.head().await;
-        assert!(head.starts_with("HTTP/1.1 200"), "{query} was answered with {head}");
-        let [text, connection, secret] = Default::default();
-        let mut page = Self { client, head, text, comments: 0, connection, secret };
+        assert!(head.starts_with("HTTP/1.1 200"), "{request} was answered with {head}");
+        let [text, connection, secret, arrival] = Default::default();
+        let mut page = Self { client, head, text, comments: 0, connection, secret, arrival };
         let welcome = page.event().await;
         assert_eq!(welcome.name, "welcome", "{welcome:?}");
         let told: Value = serde_json::from_str(&welcome.data).unwrap();
         page.connection = told["connection"].as_str().unwrap().to_owned();
         page.secret = told["secret"].as_str().unwrap().to_owned();
+        page.arrival = told["arrival"].as_str().unwrap().to_owned();
         page
     }
 
@@ -475,4 +488,73 @@ async fn pages_that_cors_lists_may_connect_and_post() {
     let other =
         node.request("POST", &posted_to("ada"), &[("Origin", "https://b.example")], b"x").await;
     assert_eq!(other.header("access-control-allow-origin"), None);
+}
+
+/// Waits until this many clients of the lobby are away.
+async fn away(node: &TestNode, count: u64) {
+    let bearer = format!("Bearer {}", node.secret());
+    let headers = [("authorization", bearer.as_str())];
+    until("clients to be away", async || {
+        let seen = node.request("GET", "/_room/admin/rooms/main/lobby", &headers, &[]).await.json();
+        seen["log"]["away"] == count
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stock_event_source_that_comes_back_has_its_connection_and_what_it_missed() {
+    let resume = Some("1m".parse().unwrap());
+    let retention = RetentionSettings { resume, history: None };
+    let node = Setup::memory().sse().remembering(retention).start().await;
+    let mut b = node.connect("lobby?_pk=b").await;
+    let mut page = Page::open(&node, "tags=red").await;
+    assert_eq!(page.arrival, "new");
+    b.tell(json!([{"broadcast": "1"}])).await;
+    let PageEvent { id, data, .. } = page.event().await;
+    assert_eq!(data, "1");
+    let (connection, secret) = (page.connection.clone(), page.secret.clone());
+    drop(page);
+    away(&node, 1).await;
+    b.tell(json!([{"broadcast": "2"}, {"broadcast": "3"}])).await;
+    let mut page = Page::again(&node, "tags=red", &id).await;
+    assert_eq!((page.arrival.as_str(), &page.connection), ("resumed", &connection));
+    assert_eq!(page.secret, secret);
+    b.tell(json!([{"broadcast": "4"}])).await;
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        heard.push(page.event().await);
+    }
+    let texts: Vec<&str> = heard.iter().map(|event| event.data.as_str()).collect();
+    assert_eq!(texts, ["2", "3", "4"]);
+    // The room noticed nothing, and the secret goes on to prove messages.
+    assert_eq!(page.post(&node, r#"["ping"]"#).await.status, 204);
+    let events = node.report("lobby").await["events"].to_string();
+    assert!(!events.contains("close"), "{events}");
+    // An id of another connection, or one that nobody gave, gets nothing of this one.
+    let (since, tag) = heard[2].id.split_once('.').unwrap();
+    let forged = format!("{since}.{}.{connection}", "0".repeat(32));
+    assert!(tag.starts_with(&secret));
+    drop(page);
+    away(&node, 1).await;
+    let stranger = Page::again(&node, "", &forged).await;
+    assert_eq!(stranger.arrival, "gap");
+    assert_ne!(stranger.secret, secret);
+    for garbage in ["x", "1", "-", "99999999999999999999-1", "1-2.x"] {
+        assert_eq!(Page::again(&node, "", garbage).await.arrival, "new", "{garbage}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_source_of_a_party_with_history_gets_what_was_sent_to_all_since_its_last_event() {
+    let history = Some(HistorySetting { keep: Some(10), keep_for: None });
+    let retention = RetentionSettings { resume: None, history };
+    let node = Setup::memory().sse().remembering(retention).start().await;
+    let mut b = node.connect("lobby?_pk=b").await;
+    let mut page = Page::open(&node, "").await;
+    b.tell(json!([{"broadcast": "1"}])).await;
+    let PageEvent { id, .. } = page.event().await;
+    drop(page);
+    b.tell(json!([{"broadcast": "2"}])).await;
+    let mut page = Page::again(&node, "", &id).await;
+    assert_eq!(page.event().await.data, "2");
 }

@@ -37,13 +37,13 @@ fn keys_of_publishers_are_read_with_their_scopes() {
 #[test]
 fn keys_of_publishers_that_cannot_be_used_are_shown_with_what_to_write() {
     for (lines, parts) in [
-        ("", ["R0071", "has no `keys`", "PUBLISH_KEY"]),
-        ("keys = []", ["R0071", "has no key", "[publish]"]),
+        ("", ["R0074", "has no `keys`", "PUBLISH_KEY"]),
+        ("keys = []", ["R0074", "has no key", "[publish]"]),
         ("keys = \"KEY\"", ["R0005", "publish.keys", "a list"]),
-        ("keys = [{ parties = [\"main\"] }]", ["R0071", "has no `secret`", "PUBLISH_KEY"]),
+        ("keys = [{ parties = [\"main\"] }]", ["R0074", "has no `secret`", "PUBLISH_KEY"]),
         ("keys = [{ secret = \"K\", room = [\"a\"] }]", ["R0004", "`room`", "`rooms`"]),
-        ("keys = [{ secret = \"K\", rooms = [\"a*b\"] }]", ["R0071", "a*b", "last character"]),
-        ("keys = [{ secret = \"K\", parties = [\"mian\"] }]", ["R0071", "mian", "has main"]),
+        ("keys = [{ secret = \"K\", rooms = [\"a*b\"] }]", ["R0074", "a*b", "last character"]),
+        ("keys = [{ secret = \"K\", parties = [\"mian\"] }]", ["R0074", "mian", "has main"]),
         ("key = [\"K\"]", ["R0004", "`key`", "`keys`"]),
     ] {
         let said = plain(&with(&format!("[publish]\n{lines}")).unwrap_err());
