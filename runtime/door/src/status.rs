@@ -300,7 +300,7 @@ impl DoorError {
     fn challenge(&self) -> Option<&'static str> {
         match self {
             // A request without a token did nothing wrong.
-            Self::Auth(AuthError::Missing) => Some("Bearer"),
+            Self::Auth(AuthError::Missing) | Self::PublishKey => Some("Bearer"),
             Self::Auth(AuthError::Several) => Some("Bearer error=\"invalid_request\""),
             Self::Auth(AuthError::Forbidden(_)) => Some("Bearer error=\"insufficient_scope\""),
             Self::Auth(error) if !error.is_transient() && *error != AuthError::Origin => {
