@@ -461,6 +461,7 @@ mod tests {
             504 1013 the room did not answer in time retry
             429 1008 too fast: connection_messages_per_s allows 10; try again in 2 s retry
             403 4403 no connection has this id and this secret 
+            403 4403 the client's ticket does not allow sending 
             410 4410 the connection has ended 
             413 1009 the request's body is larger than body_pieces_bytes_max allows 
             408 4408 the request's body did not arrive in time 

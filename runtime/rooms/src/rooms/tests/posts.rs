@@ -12,7 +12,10 @@ async fn without_socket(node: &TestNode, id: &str) -> (Client, ConnectionSecret)
     let (entrance, outboxes) = (node.rooms.entrance(&lobby()).unwrap(), node.rooms.outboxes());
     let to = (&outboxes, ConnectionKey(0));
     let joined = within(node.rooms.connect(&entrance, visitor, to)).await.unwrap().unwrap();
-    (Client { joined, outboxes }, secret)
+    let client = Client { joined, outboxes };
+    let first = heard(&client, 1).await;
+    assert!(matches!(&first[..], [OutboxItem::Welcome(_)]), "{first:?}");
+    (client, secret)
 }
 
 fn posted(id: &str, secret: ConnectionSecret, text: &str) -> ClientPost {
