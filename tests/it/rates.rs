@@ -110,7 +110,10 @@ async fn a_post_that_comes_too_fast_is_answered_429_and_its_connection_stays() {
         format!("GET {ROOM}?_pk=ada HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n");
     raw.write(request.as_bytes()).await;
     raw.head().await;
-    let welcome = String::from_utf8(raw.chunk().await.unwrap()).unwrap();
+    let mut welcome = String::new();
+    while !welcome.ends_with("\n\n") {
+        welcome.push_str(std::str::from_utf8(&raw.chunk().await.unwrap()).unwrap());
+    }
     let secret = welcome.split("\"secret\":\"").nth(1).unwrap()[..32].to_owned();
     let post = async |bytes: usize| {
         let headers = [("x-room-secret", secret.as_str())];
