@@ -527,7 +527,7 @@ async fn a_stock_event_source_that_comes_back_has_its_connection_and_what_it_mis
     let texts: Vec<&str> = heard.iter().map(|event| event.data.as_str()).collect();
     assert_eq!(texts, ["2", "3", "4"]);
     // The room noticed nothing, and the secret goes on to prove messages.
-    assert_eq!(page.post(&node, r#"["ping"]"#).await.status, 204);
+    page.tell(&node, json!([])).await;
     let events = node.report("lobby").await["events"].to_string();
     assert!(!events.contains("close"), "{events}");
     // An id of another connection, or one that nobody gave, gets nothing of this one.

@@ -63,6 +63,7 @@ pub trait History: Send + Sync {
 impl Turn {
     /// Gives the turn what earlier turns have sent; `None` if nobody remembers it.
     #[must_use]
+    #[inline]
     pub fn with_history(mut self, history: Option<Arc<dyn History>>) -> Self {
         self.history = history;
         self

@@ -41,6 +41,7 @@ pub(super) struct OwnCall {
 impl Turn {
     /// Gives the turn the sum of its room's best-effort requests that have not ended.
     #[must_use]
+    #[inline]
     pub fn with_unstored(mut self, unstored: JobTally) -> Self {
         self.jobs.unstored = unstored;
         self

@@ -343,7 +343,7 @@ pub(crate) struct FrameMarks {
 impl FrameMarks {
     /// Notes a frame. Returns true if none may follow it.
     pub(crate) fn note(&mut self, frame: &OutgoingFrame) -> bool {
-        self.pinged |= *frame == OutgoingFrame::Ping;
+        self.pinged |= matches!(frame, OutgoingFrame::Ping);
         self.closed |= matches!(frame, OutgoingFrame::Close(_));
         self.closed
     }
@@ -354,25 +354,18 @@ impl FrameSink for SplitSink<Socket, Wire> {
         &'a mut self,
         frames: &'a mut Vec<OutgoingFrame>,
     ) -> Result<FrameMarks, SinkClosed> {
-        send_batch(self, frames).await.map_err(|_| SinkClosed)
-    }
-}
-
-/// Writes a batch with one flush. A flush for each frame costs ten times as much.
-async fn send_batch(
-    sink: &mut SplitSink<Socket, Wire>,
-    frames: &mut Vec<OutgoingFrame>,
-) -> Result<FrameMarks, Error> {
-    let mut marks = FrameMarks::default();
-    for frame in frames.drain(..) {
-        let is_last = marks.note(&frame);
-        sink.feed(frame.into()).await?;
-        if is_last {
-            break;
+        let mut marks = FrameMarks::default();
+        for frame in frames.drain(..) {
+            let is_last = marks.note(&frame);
+            self.feed(frame.into()).await.map_err(|_| SinkClosed)?;
+            if is_last {
+                break;
+            }
         }
+        // One flush for all: one for each frame costs ten times as much.
+        self.flush().await.map_err(|_| SinkClosed)?;
+        Ok(marks)
     }
-    sink.flush().await?;
-    Ok(marks)
 }
 
 /// Returns when, after the node starts to stop, a socket is closed: a random time within the window. If all clients
@@ -408,18 +401,23 @@ fn refused(error: &std::io::Error) -> Option<IntakeError> {
     error.get_ref()?.downcast_ref().copied()
 }
 
+#[inline]
+fn message_to_wire(message: Message) -> Wire {
+    match message {
+        Message::Binary(bytes) => Wire::Binary(bytes),
+        // Frames the text as the library would, but without a second check for valid UTF-8.
+        Message::Text(text) => {
+            Wire::Frame(wire::frame::Frame::message(text, OpCode::Data(Data::Text), true))
+        }
+    }
+}
+
 impl From<OutgoingFrame> for Wire {
     fn from(frame: OutgoingFrame) -> Self {
         match frame {
-            OutgoingFrame::Entry(entry) => OutgoingFrame::Message(entry.message().clone()).into(),
-            OutgoingFrame::Welcome(welcome) => {
-                OutgoingFrame::Message(carrier::welcome(&welcome)).into()
-            }
-            OutgoingFrame::Message(Message::Binary(bytes)) => Self::Binary(bytes),
-            // Frames the text as the library would, but without a second check for valid UTF-8.
-            OutgoingFrame::Message(Message::Text(text)) => {
-                Self::Frame(wire::frame::Frame::message(text, OpCode::Data(Data::Text), true))
-            }
+            OutgoingFrame::Message(message) => message_to_wire(message),
+            OutgoingFrame::Entry(entry) => message_to_wire(entry.message().clone()),
+            OutgoingFrame::Welcome(welcome) => message_to_wire(carrier::welcome(&welcome)),
             OutgoingFrame::Close(frame) => Self::Close(to_wire(&frame)),
             OutgoingFrame::Ping => Self::Ping(Bytes::new()),
         }

@@ -22,7 +22,7 @@ use super::mail::{
     EditOrder, EventMail, Mail, NodeOrder, OperatorMail, OrderMail, StreamGone, Visit,
 };
 use super::mailbox::Mailbox;
-use super::outlet::Reply;
+use super::outlet::{Outlet, Reply};
 use super::places::{Seat, SeatVerdict};
 use super::turns::{Committed, RoomParts, Turns};
 use super::{RoomError, RoomOrders, boxed};
@@ -218,9 +218,12 @@ impl Actor {
     async fn wait(&mut self) -> Result<Woken, StoreError> {
         self.turns.figures.note_stage(self.turns.stage());
         let quiet = self.quiet_after().map(|quiet| self.last_event + quiet);
-        let (renewal, ticks) = (self.renewal(), self.turns.ticks.next());
-        let streams = self.turns.outlet.exchanges.next();
-        let absence = self.turns.outlet.roster.next_absence();
+        let renewal = self.renewal();
+        // One branch for all of them: every branch costs each message instructions.
+        let (ticks, Outlet { roster, exchanges, .. }) =
+            (self.turns.ticks.next(), &self.turns.outlet);
+        let times = [ticks, exchanges.next(), roster.next_absence()];
+        let work = times.into_iter().flatten().min();
         let seat = self.turns.seat();
         let may_rest = self.may_rest();
         match &seat {
@@ -236,9 +239,7 @@ impl Actor {
                 self.turns.release().map(|()| Woken::Work)
             }
             () = until(quiet), if quiet.is_some() => Ok(Woken::Quiet),
-            () = until(ticks), if ticks.is_some() => Ok(Woken::Work),
-            () = until(streams), if streams.is_some() => Ok(Woken::Work),
-            () = until(absence), if absence.is_some() => Ok(Woken::Work),
+            () = until(work), if work.is_some() => Ok(Woken::Work),
             () = told(seat.as_deref()), if may_rest => Ok(Woken::Quiet),
             () = until(renewal), if renewal.is_some() => {
                 self.turns.usage.used();
