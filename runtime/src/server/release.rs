@@ -202,38 +202,7 @@ impl Release {
             .filter_map(|party| Some((PartyName::parse(&party.name).ok()?, party.was.as_deref())));
         problems.extend(PartyRename::parse_all(named).err().map(|error| error.to_string()));
         match self.limits() {
-            Ok(limits) => {
-                problems.extend(limits.problems());
-                let origins = Origins::parse(&self.origins, &limits);
-                problems.extend(origins.err().map(|error| error.to_string()));
-                let fetched = FetchHosts::parse(&self.fetch.hosts, &limits);
-                problems.extend(fetched.err().map(|error| error.to_string()));
-                problems.extend(self.parties.iter().filter_map(|party| {
-                    let error = Cors::parse(party.cors.as_ref(), &limits).err()?;
-                    Some(format!("party {}: {error}", party.name))
-                }));
-                problems.extend(self.parties.iter().filter_map(|party| {
-                    let ReleaseParty { resume, history, .. } = party;
-                    let settings = RetentionSettings { resume: *resume, history: *history };
-                    let error = settings.parse(&limits).err()?;
-                    Some(format!("party {}: {error}", party.name))
-                }));
-                let names = self.parties.iter().map(|party| PartyName::parse(&party.name));
-                let names: Vec<PartyName> = names.filter_map(Result::ok).collect();
-                let crons = Cron::parse_all(&self.crons, &names, &limits);
-                problems.extend(crons.err().map(|error| error.to_string()));
-                let receiver = self.webhooks.as_ref().map(|settings| settings.check(&names));
-                let wrong = receiver.and_then(Result::err);
-                problems.extend(wrong.map(|error| error.to_string()));
-                let section = self.auth.as_ref();
-                let wrong = section.and_then(|section| section.check().err());
-                problems.extend(wrong.map(|error| error.to_string()));
-                let modes = self.parties.iter().map(|party| (party.name.as_str(), party.auth));
-                let wrong = AuthSettings::check_modes(section, modes).err();
-                problems.extend(wrong.map(|error| error.to_string()));
-                let publish = self.publish.as_ref().and_then(|keys| keys.check(&names).err());
-                problems.extend(publish.map(|error| error.to_string()));
-            }
+            Ok(limits) => self.problems_within(&limits, &mut problems),
             Err(problem) => problems.push(problem),
         }
         problems
@@ -260,6 +229,40 @@ impl Release {
         problems.extend(bad_hosts.map(|host| format!("`{host}` is not a host name")));
         problems.truncate(PROBLEMS_MAX);
         problems
+    }
+
+    /// Appends what is wrong with the sections whose values the limits bound.
+    fn problems_within(&self, limits: &Limits, problems: &mut Vec<String>) {
+        problems.extend(limits.problems());
+        let origins = Origins::parse(&self.origins, limits);
+        problems.extend(origins.err().map(|error| error.to_string()));
+        let fetched = FetchHosts::parse(&self.fetch.hosts, limits);
+        problems.extend(fetched.err().map(|error| error.to_string()));
+        problems.extend(self.parties.iter().filter_map(|party| {
+            let error = Cors::parse(party.cors.as_ref(), limits).err()?;
+            Some(format!("party {}: {error}", party.name))
+        }));
+        problems.extend(self.parties.iter().filter_map(|party| {
+            let ReleaseParty { resume, history, .. } = party;
+            let settings = RetentionSettings { resume: *resume, history: *history };
+            let error = settings.parse(limits).err()?;
+            Some(format!("party {}: {error}", party.name))
+        }));
+        let names = self.parties.iter().map(|party| PartyName::parse(&party.name));
+        let names: Vec<PartyName> = names.filter_map(Result::ok).collect();
+        let crons = Cron::parse_all(&self.crons, &names, limits);
+        problems.extend(crons.err().map(|error| error.to_string()));
+        let receiver = self.webhooks.as_ref().map(|settings| settings.check(&names));
+        let wrong = receiver.and_then(Result::err);
+        problems.extend(wrong.map(|error| error.to_string()));
+        let section = self.auth.as_ref();
+        let wrong = section.and_then(|section| section.check().err());
+        problems.extend(wrong.map(|error| error.to_string()));
+        let modes = self.parties.iter().map(|party| (party.name.as_str(), party.auth));
+        let wrong = AuthSettings::check_modes(section, modes).err();
+        problems.extend(wrong.map(|error| error.to_string()));
+        let publish = self.publish.as_ref().and_then(|keys| keys.check(&names).err());
+        problems.extend(publish.map(|error| error.to_string()));
     }
 
     /// Returns what is wrong if a static file is at the path of rooms, where no client could read it.
