@@ -150,7 +150,7 @@ struct AuthKeys {
     /// The claim `iss` that a token must have.
     #[schemars(default, with = "String", skip_serializing_if = "Option::is_none")]
     issuer: Option<String>,
-    /// The claim `aud` of which a token must have one: a text or a list. Without it, `aud` is not looked at.
+    /// The audience, a text or a list. A token must have one of them in its claim `aud`. Without this key, every token is accepted.
     #[schemars(default, with = "AudienceKey", skip_serializing_if = "Option::is_none")]
     audience: Option<AudienceKey>,
     /// By how many seconds the clocks of the issuer and of the server may differ.
@@ -201,7 +201,7 @@ enum AuthAlgorithmKey {
 enum AudienceKey {
     /// One.
     One(String),
-    /// Several, of which a token has one.
+    /// A list. A token must have one of them.
     Several(Vec<String>),
 }
 

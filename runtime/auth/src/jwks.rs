@@ -49,7 +49,7 @@ enum Look {
 }
 
 impl Jwks {
-    /// Returns the keys of an issuer, of which none is fetched yet.
+    /// Makes the store of an issuer's keys. The first token that needs one fetches them.
     pub fn new(fetch: KeyFetch, limits: &Limits) -> Self {
         Self(Arc::new(JwksInner {
             fetch,
@@ -61,7 +61,7 @@ impl Jwks {
         }))
     }
 
-    /// Returns the issuer's keys, of which at least one fits.
+    /// Returns the issuer's keys, if one of them fits.
     ///
     /// # Errors
     /// [`AuthError::UnknownKey`] if none fits, [`AuthError::ProviderDown`] if none is known.

@@ -20,7 +20,7 @@ struct TokenHead {
     crit: Option<Value>,
 }
 
-/// A token in parts, none of which is believed yet.
+/// A token, taken apart and not verified.
 pub(crate) struct TokenParts<'a> {
     pub(crate) algorithm: AuthAlgorithm,
     /// The id of its key.

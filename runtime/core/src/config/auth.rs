@@ -20,7 +20,7 @@ pub struct AuthSettings {
     /// The claim `iss` that a token must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// The claims `aud` of which a token must have one. Without any, it is not looked at.
+    /// The audiences. A token must have one of them in its claim `aud`. An empty list accepts every token.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub audience: Vec<String>,
     /// By how many seconds the clocks of the issuer and of the server may differ.
@@ -140,7 +140,7 @@ pub struct AuthPlan {
     pub algorithms: Vec<AuthAlgorithm>,
     /// The claim `iss` that a token must have.
     pub issuer: Option<String>,
-    /// The claims `aud` of which a token must have one; none if it is not looked at.
+    /// The audiences. A token must have one of them in its claim `aud`; an empty list accepts every token.
     pub audience: Vec<String>,
     /// By how much the clocks may differ, in milliseconds.
     pub skew_ms: u64,
@@ -303,7 +303,7 @@ fn cookie(name: &str) -> Result<String, AuthConfigError> {
     })
 }
 
-/// Checks the name of a parameter. An empty one is none.
+/// Checks the name of a parameter. An empty name switches the parameter off.
 fn parameter(name: &str) -> Result<Option<String>, AuthConfigError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let reserved = [TICKET_QUERY, "_pk"];

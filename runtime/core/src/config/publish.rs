@@ -190,7 +190,7 @@ impl PublishKeys {
         self.0.is_empty()
     }
 
-    /// Returns the key that was offered; `None` if it is none of them. Two hashes are compared in constant time, and all of
+    /// Returns the key that was offered, or `None` if it is not on the list. Two hashes are compared in constant time, and all of
     /// them are.
     pub fn find(&self, offered: &str) -> Option<&PublishKey> {
         let offered = blake3::hash(offered.as_bytes());

@@ -110,7 +110,7 @@ impl RetentionSettings {
                 (keep.unwrap_or(all), keep_for.map_or(u64::MAX, Ttl::as_millis))
             }
         };
-        // The server may notice only so much later that a client is gone, and what it sent meanwhile is lost, too.
+        // The server notices only after this time that a client is gone. The client misses what the server sent until then.
         let notice_ms = limits.ping_interval_ms.saturating_add(limits.pong_ms_max);
         let away_ms = if resume_ms > 0 { resume_ms.saturating_add(notice_ms) } else { 0 };
         Ok(Some(Retention {
