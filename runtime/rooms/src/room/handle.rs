@@ -213,12 +213,7 @@ impl RoomHandle {
             Err(Refused::Closed(Visit::Request { request, .. })) => return Err(RoomLeft(*request)),
             outcome => outcome.map_err(|_| RoomError::Busy),
         };
-        let patience = ms(self.parts.limits.request_ms_max);
-        Ok(async move {
-            queued?;
-            let answer = tokio::time::timeout(patience, answer).await;
-            answer.map_err(|_| RoomError::TimedOut)?.unwrap_or(Err(RoomError::Gone))
-        })
+        Ok(self.answered(queued, answer))
     }
 
     /// Asks the room to carry out a call of another room.
@@ -240,12 +235,21 @@ impl RoomHandle {
             Err(Refused::Closed(Visit::Call { call, .. })) => return Err(RoomLeft(call)),
             outcome => outcome.map_err(|_| RoomError::Busy),
         };
+        Ok(self.answered(queued, answer))
+    }
+
+    /// Waits for the answer to a request that was queued, or was not, for as long as a request may take.
+    pub(super) fn answered<T>(
+        &self,
+        queued: Result<(), RoomError>,
+        answer: oneshot::Receiver<Result<T, RoomError>>,
+    ) -> impl Future<Output = Result<T, RoomError>> + use<T> {
         let patience = ms(self.parts.limits.request_ms_max);
-        Ok(async move {
+        async move {
             queued?;
             let answer = tokio::time::timeout(patience, answer).await;
             answer.map_err(|_| RoomError::TimedOut)?.unwrap_or(Err(RoomError::Gone))
-        })
+        }
     }
 
     /// Tells the room that a call will not be repeated. A room that is leaving memory keeps its receipt until that ends.
@@ -278,12 +282,7 @@ impl RoomHandle {
             Err(Refused::Closed(_)) => return Err(RoomLeft(())),
             outcome => outcome.map_err(|_| RoomError::Busy),
         };
-        let patience = ms(self.parts.limits.request_ms_max);
-        Ok(async move {
-            queued?;
-            let answer = tokio::time::timeout(patience, answer).await;
-            answer.map_err(|_| RoomError::TimedOut)?.unwrap_or(Err(RoomError::Gone))
-        })
+        Ok(self.answered(queued, answer))
     }
 
     /// Reports that the room may have been unused for too long; `done` works as with [`RoomHandle::alarm`].
@@ -383,12 +382,7 @@ impl RoomHandle {
             Err(Refused::Closed(order)) => return Err(RoomLeft(order.edit)),
             outcome => outcome.map_err(|_| RoomError::Busy),
         };
-        let patience = ms(self.parts.limits.request_ms_max);
-        Ok(async move {
-            queued?;
-            let edited = tokio::time::timeout(patience, edited).await;
-            edited.map_err(|_| RoomError::TimedOut)?.unwrap_or(Err(RoomError::Gone))
-        })
+        Ok(self.answered(queued, edited))
     }
 }
 

@@ -10,7 +10,6 @@ use super::{RoomError, RoomHandle, RoomLeft};
 use room_core::event::Message;
 use room_core::id::ConnectionSecret;
 use room_core::jobs::{CallId, CallReceipt, OutcallAnswer, OutcallFailure};
-use room_core::limits::ms;
 use tokio::sync::oneshot;
 
 /// A message of a client that has no socket.
@@ -76,12 +75,7 @@ impl RoomHandle {
             Err(Refused::Closed(Visit::Post { post, .. })) => return Err(RoomLeft(*post)),
             outcome => outcome.map_err(|_| RoomError::Busy),
         };
-        let patience = ms(self.parts.limits.request_ms_max);
-        Ok(async move {
-            queued?;
-            let answer = tokio::time::timeout(patience, answer).await;
-            answer.map_err(|_| RoomError::TimedOut)?.unwrap_or(Err(RoomError::Gone))
-        })
+        Ok(self.answered(queued, answer))
     }
 
     /// Passes on a publication. The future waits until its turn is durable, and returns the number of the turn's event
@@ -108,11 +102,6 @@ impl RoomHandle {
             Ok(outcome) => outcome.map_err(|_| RoomError::Busy),
             Err(overrun) => Err(overrun.into()),
         };
-        let patience = ms(self.parts.limits.request_ms_max);
-        Ok(async move {
-            queued?;
-            let answer = tokio::time::timeout(patience, answer).await;
-            answer.map_err(|_| RoomError::TimedOut)?.unwrap_or(Err(RoomError::Gone))
-        })
+        Ok(self.answered(queued, answer))
     }
 }
