@@ -1,11 +1,10 @@
 // The client that a server has, in pages of another origin: rooms, files and sockets are the server's alone.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { createServer } from "node:http";
 import { after, afterEach, before, test } from "node:test";
 import { Server } from "../server.mjs";
 import { open } from "./browser.mjs";
+import { serve } from "./site.mjs";
 
 /** A page that keeps what its sockets hear. */
 const page = (host) => `<!doctype html><link rel="icon" href="data:,"><script type="module">
@@ -22,22 +21,15 @@ const page = (host) => `<!doctype html><link rel="icon" href="data:,"><script ty
   window.ready = true;
 </script>`;
 
-let server, browser, site, url;
+let server, browser, site;
 before(async () => {
   server = await Server.start();
   browser = await open();
-  site = createServer((_, response) => {
-    response.setHeader("content-type", "text/html");
-    // Such a page loads from elsewhere only what says that it may be.
-    response.setHeader("cross-origin-embedder-policy", "require-corp");
-    response.end(page(server.host));
-  });
-  site.listen(0, "localhost");
-  await once(site, "listening");
-  url = `http://localhost:${site.address().port}/`;
+  // Such a page loads from elsewhere only what says that it may be.
+  site = await serve(page(server.host), { "cross-origin-embedder-policy": "require-corp" });
 });
 after(async () => {
-  site?.close();
+  site?.stop();
   await browser?.close();
   await server?.stop();
 });
@@ -50,7 +42,7 @@ afterEach(() => Promise.all(tabs.splice(0).map((tab) => tab.close())));
 async function tab(options, expected) {
   const tab = await browser.blank(expected);
   tabs.push(tab);
-  await tab.goto(url);
+  await tab.goto(site.url);
   await tab.waitForFunction(() => window.ready);
   await tab.evaluate((options) => { window.join(options); }, options);
   return tab;

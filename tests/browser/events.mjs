@@ -1,11 +1,10 @@
 // Server-sent events in pages of another origin: Chromium's own EventSource, its `fetch` and its beacons.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 import { Server } from "../server.mjs";
 import { open } from "./browser.mjs";
+import { serve } from "./site.mjs";
 
 /** A page that keeps what its event streams hear. */
 const page = (host) => `<!doctype html><link rel="icon" href="data:,"><script type="module">
@@ -27,27 +26,21 @@ const page = (host) => `<!doctype html><link rel="icon" href="data:,"><script ty
   window.ready = true;
 </script>`;
 
-let server, browser, site, url;
+let server, browser, site;
 before(async () => {
   server = await Server.start();
   browser = await open();
-  site = createServer((_, response) => {
-    response.setHeader("content-type", "text/html");
-    response.end(page(server.host));
-  });
-  site.listen(0, "localhost");
-  await once(site, "listening");
-  url = `http://localhost:${site.address().port}/`;
+  site = await serve(page(server.host));
 });
 after(async () => {
-  site?.close();
+  site?.stop();
   await browser?.close();
   await server?.stop();
 });
 
 async function tab(query, expected) {
   const tab = await browser.blank(expected);
-  await tab.goto(url);
+  await tab.goto(site.url);
   await tab.waitForFunction(() => window.ready);
   await tab.evaluate((query) => { window.join(query); }, query);
   return tab;

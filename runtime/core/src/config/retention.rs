@@ -56,16 +56,19 @@ pub enum HistoryAccess {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RetentionError {
     /// A client may be away for too long.
-    #[error("resume is {found} ms, resume_ms_max allows {max}")]
+    #[error(
+        "resume is {found}, and resume_ms_max allows {max} ms: take a shorter time, or raise the limit"
+    )]
     Away {
-        /// The setting, in milliseconds.
-        found: u64,
-        /// The limit.
+        /// The setting.
+        found: Ttl,
+        /// The limit, in milliseconds.
         max: u64,
     },
     /// More messages than a room may keep.
     #[error(
-        "history keeps {found} messages, history_messages_max and half of outbox_frames_max allow {max}"
+        "history keeps {found} messages, and history_messages_max and half of outbox_frames_max allow {max}: \
+         keep fewer, or raise the limits"
     )]
     Messages {
         /// The setting.
@@ -91,10 +94,9 @@ impl RetentionSettings {
         if resume.is_none() && history.is_none() {
             return Ok(None);
         }
-        let resume_ms = resume.map_or(0, Ttl::as_millis);
-        let max = limits.resume_ms_max;
-        if resume_ms > max {
-            return Err(RetentionError::Away { found: resume_ms, max });
+        let (resume_ms, max) = (resume.map_or(0, Ttl::as_millis), limits.resume_ms_max);
+        if let Some(found) = resume.filter(|_| resume_ms > max) {
+            return Err(RetentionError::Away { found, max });
         }
         let all = limits.history_messages_max.min(limits.outbox_frames_max / 2);
         let (keep, for_ms) = match history {

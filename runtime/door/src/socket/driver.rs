@@ -416,6 +416,7 @@ impl From<OutgoingFrame> for Wire {
     fn from(frame: OutgoingFrame) -> Self {
         match frame {
             OutgoingFrame::Message(message) => message_to_wire(message),
+            // A socket whose client knows ids has them in its messages: its carrier makes neither of these two.
             OutgoingFrame::Entry(entry) => message_to_wire(entry.message().clone()),
             OutgoingFrame::Welcome(welcome) => message_to_wire(carrier::welcome(&welcome)),
             OutgoingFrame::Close(frame) => Self::Close(to_wire(&frame)),

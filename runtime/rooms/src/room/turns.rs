@@ -30,7 +30,7 @@ use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
 use room_core::config::Retention;
 use room_core::event::{Event, GuestAnswer};
-use room_core::id::{ModuleHash, RoomId, Serial};
+use room_core::id::{ModuleHash, RoomId, SequenceNumber, Serial};
 use room_core::jobs::{Job, JobId, OutcallAnswer};
 use room_core::limits::Limits;
 use room_core::logs::{Logs, RoomLog};
@@ -347,8 +347,7 @@ impl Turns {
     ) -> Result<Result<Committed, RoomError>, StoreError> {
         let Some(mut live) = self.live.take() else { return Ok(Err(RoomError::Gone)) };
         let turn = self.begin(about);
-        // The turn's event takes the next number.
-        let number = self.store.sequence().last().after(1);
+        let number = self.next_number();
         let turn = match event {
             Event::Alarm => {
                 let tries = self.store.alarm().map_or(0, |alarm| alarm.tries);
@@ -358,12 +357,7 @@ impl Turns {
                 Box::new(turn.for_job(*id, again.clone().map(Job::Timer)))
             }
             Event::Answer { id, .. } => Box::new(turn.for_job(*id, None)),
-            Event::Request(..) => {
-                // The turn's event takes the next number.
-                let number = self.store.sequence().last().after(1);
-                let own = self.outlet.exchanges.own(number);
-                Box::new(turn.for_request(own))
-            }
+            Event::Request(..) => Box::new(turn.for_request(self.outlet.exchanges.own(number))),
             Event::Call { call, payload, until_ms } => {
                 Box::new(turn.for_call(payload.interrupted(call, *until_ms)))
             }
@@ -466,8 +460,7 @@ impl Turns {
     fn begin(&self, about: Option<Serial>) -> Box<Turn> {
         let (limits, connections) = (self.parts.limits.clone(), self.outlet.roster.connections());
         let (view, jobs) = (self.store.view(), self.jobs.table());
-        // The turn's event takes the next number.
-        let first = JobId::first_of(self.store.sequence().last().after(1));
+        let first = JobId::first_of(self.next_number());
         let (responses, unstored) = (self.outlet.exchanges.open(), self.outcalls.unstored());
         let history = self.outlet.roster.history(self.parts.clock);
         boxed(|| {
@@ -477,6 +470,11 @@ impl Turns {
                 .with_responses(responses)
                 .with_history(history)
         })
+    }
+
+    /// Returns the number that the next turn's event takes.
+    fn next_number(&self) -> SequenceNumber {
+        self.store.sequence().last().after(1)
     }
 
     /// Ends a turn in the middle of a callback and starts another.
