@@ -1,8 +1,10 @@
-//! Which room a URL names. Owns the shape of the paths that lead to rooms. Pure.
+//! Which room a URL names, and the values of its query. Owns the shape of the paths that lead to rooms. Pure.
 //!
 //! Invariant: a room is exactly one path segment, decoded once, so that no two spellings of a path reach different
 //! rooms with one name. It does not know which parties exist.
 
+use ::http::Uri;
+use ::http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 use room_core::id::{ConnectionId, NameError, PartyName, RoomId};
 use room_core::limits::{Limits, size};
@@ -114,10 +116,37 @@ pub(super) fn query_value(query: &str, name: &str) -> Option<String> {
     })
 }
 
+/// Returns a URL with another query, none if it is empty. What is taken out of a query, such as a token, is in no part of
+/// the result.
+pub(super) fn with_query(uri: &Uri, query: &str) -> Uri {
+    let path = match query {
+        "" => uri.path().to_owned(),
+        query => format!("{}?{query}", uri.path()),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(path).ok();
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_url_has_another_query_or_none_and_keeps_the_rest() {
+        let whole: Uri = "http://a.example/parties/main/x%20y?token=t&a=1".parse().unwrap();
+        for (query, expected) in [
+            ("a=1", "http://a.example/parties/main/x%20y?a=1"),
+            ("", "http://a.example/parties/main/x%20y"),
+        ] {
+            assert_eq!(with_query(&whole, query).to_string(), expected);
+        }
+        let origin: Uri = "/parties/main/x?token=t".parse().unwrap();
+        assert_eq!(with_query(&origin, "b").to_string(), "/parties/main/x?b");
+        let spoilt = with_query(&origin, "a b\u{7f}").to_string();
+        assert!(!spoilt.contains("token"), "{spoilt}");
+    }
 
     fn room(path: &str) -> Result<Option<String>, NameError> {
         room_of_path(path, &Limits::default()).map(|room| room.map(|room| room.to_string()))

@@ -5,9 +5,9 @@
 //! to others. It does not know how a token is checked.
 
 use crate::FrontDoor;
+use crate::address::with_query;
 use crate::status::DoorError;
 use ::http::request::Parts;
-use ::http::uri::PathAndQuery;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use futures_util::FutureExt;
 use percent_encoding::percent_decode_str;
@@ -255,12 +255,7 @@ fn take_query(uri: &mut Uri, name: Option<&str>, found: &mut Vec<String>) {
     if found.is_empty() || others.len() == query.split('&').count() {
         return;
     }
-    let query = others.join("&");
-    let path = uri.path();
-    let rest = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
-    let mut whole = uri.clone().into_parts();
-    whole.path_and_query = PathAndQuery::try_from(rest).ok();
-    *uri = Uri::from_parts(whole).unwrap_or_default();
+    *uri = with_query(uri, &others.join("&"));
 }
 
 /// Replaces each value of a header, or removes it.

@@ -3,10 +3,9 @@
 //! Owns the parameters `_since`, `_resume` and `_rewind`. Invariant: they are taken out of the URL before anything else
 //! reads it, as `_resume` is a secret, and any text is read or refused by a name. Pure: it does not know rooms.
 
-use crate::address::query_value;
+use crate::address::{query_value, with_query};
 use crate::status::DoorError;
 use ::http::Uri;
-use ::http::uri::PathAndQuery;
 use room_core::id::{ConnectionSecret, SequenceNumber};
 use room_core::ttl::Ttl;
 use room_rooms::room::{ReturningClient, Rewind};
@@ -75,18 +74,6 @@ fn rewind_of(text: &str) -> Result<Rewind, DoorError> {
 
 fn refused(name: &'static str, problem: String) -> DoorError {
     DoorError::Query { name, problem }
-}
-
-/// Returns the URL with another query.
-fn with_query(uri: &Uri, query: &str) -> Uri {
-    let path = match query {
-        "" => uri.path().to_owned(),
-        query => format!("{}?{query}", uri.path()),
-    };
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = PathAndQuery::try_from(path).ok().or(parts.path_and_query);
-    // A part of a valid query is one, too.
-    Uri::from_parts(parts).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 mod events;
 mod stream;
 
-use crate::address::query_value;
+use crate::address::{query_value, with_query};
 use crate::carrier::SseCarrier;
 use crate::http::append;
 use crate::identity;
@@ -163,7 +163,7 @@ fn returning_uri(request: &Request) -> Option<Uri> {
     if !query.is_empty() {
         pairs.insert(0, query.to_owned());
     }
-    format!("{}?{}", uri.path(), pairs.join("&")).parse().ok()
+    Some(with_query(uri, &pairs.join("&")))
 }
 
 fn set_headers(headers: &mut HeaderMap) {

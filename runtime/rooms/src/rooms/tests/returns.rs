@@ -5,6 +5,7 @@ use crate::room::{ClientArrival, Gap, ReturningClient, Rewind, Welcome};
 use room_core::config::{HistorySetting, RetentionSettings};
 use room_core::event::{CloseHandshake, Ending};
 use room_core::id::{ConnectionSecret, SequenceNumber};
+use room_core::identity::{Capabilities, Identity};
 
 /// Settings with which clients may be away for a minute, and everybody may read what was sent.
 fn settings(limits: &Limits, resume: &str) -> Option<Retention> {
@@ -196,6 +197,44 @@ async fn a_wrong_secret_gets_nothing_of_the_connection() {
     assert_eq!(read(&thief, 1, &mut card.clone()).await, ["null"]);
     let unreadable = node.arrive(returning("a", None, card.since)).await;
     let arrival = welcome(&unreadable).await.arrival;
+    assert_eq!(arrival, ClientArrival::Gap(Gap::UnknownConnection));
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_is_the_one_that_it_was_and_may_do_what_its_newest_token_says() {
+    let node = node().await;
+    let who =
+        |subject: &str, may| Some(Identity::new(format!(r#"{{"sub":"{subject}"}}"#), may, None));
+    let identity = who("ada", Capabilities::ALL);
+    let first = node.arrive(ConnectingClient { identity, ..new("a") }).await;
+    let Welcome { secret, at, .. } = welcome(&first).await;
+    let mut card = Card { secret, since: at.unwrap() };
+    let back = async |identity, since| {
+        let client = returning("a", Some(secret), since);
+        let client = node.arrive(ConnectingClient { identity, ..client }).await;
+        let arrival = welcome(&client).await.arrival;
+        (client, arrival)
+    };
+    drop(first);
+    settle().await;
+    node.say(r#"[{"broadcast":"missed"}]"#).await;
+    // Without `read` it has its connection, and hears neither what it missed nor what comes.
+    let (deaf, arrival) = back(who("ada", Capabilities::WRITE), card.since).await;
+    assert_eq!(arrival, ClientArrival::Resumed);
+    node.say(r#"[{"broadcast":"live"}]"#).await;
+    tell(&deaf, r#"[{"broadcast":"its own"}]"#).await;
+    settle().await;
+    assert_eq!(deaf.take(9), []);
+    drop(deaf);
+    settle().await;
+    let (hears, arrival) = back(who("ada", Capabilities::ALL), card.since).await;
+    assert_eq!(arrival, ClientArrival::Resumed);
+    node.say(r#"[{"broadcast":"heard"}]"#).await;
+    assert_eq!(read(&hears, 1, &mut card).await, ["heard"]);
+    drop(hears);
+    settle().await;
+    // The secret alone is not enough for somebody else.
+    let (_eve, arrival) = back(who("eve", Capabilities::ALL), card.since).await;
     assert_eq!(arrival, ClientArrival::Gap(Gap::UnknownConnection));
 }
 
