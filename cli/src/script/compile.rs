@@ -8,6 +8,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,12 +18,8 @@ const TARGET: &str = "wasm32-wasip2";
 /// What QuickJS looks for and the C library that comes with it does not have.
 const MALLOC_H: &str = "#include <stddef.h>\nsize_t malloc_usable_size(void *);\n";
 
-/// What every file of QuickJS begins with. Where QuickJS finds `__wasi__` it bounds no stack, so that a recursion without an
-/// end is a trap instead of a `RangeError`. The library's headers need the name, and QuickJS does without it, but for one
-/// thing: with `__GLIBC__` it asks the allocator for the sizes of blocks, as it does with `__wasi__`.
-const BEFORE_QUICKJS_H: &str = "#include <inttypes.h>\n#include <limits.h>\n#include <malloc.h>\n#include <math.h>\n\
-     #include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <sys/time.h>\n#include <time.h>\n\
-     #include <unistd.h>\n#undef __wasi__\n#define __GLIBC__ 2\n";
+/// What every file of QuickJS is compiled after.
+const BEFORE_QUICKJS_H: &str = include_str!("before-quickjs.h");
 
 /// The feature of the engine that runs tests of rooms.
 pub(super) const TESTING: &str = "testing";
@@ -53,7 +50,7 @@ pub(super) fn compile(
         .and_then(|()| write_if_other(&headers.join("malloc.h"), MALLOC_H))
         .and_then(|()| write_if_other(&headers.join("before-quickjs.h"), BEFORE_QUICKJS_H))
         .map_err(|error| format!("{} cannot be written: {error}", headers.display()))?;
-    let library = quickjs(&manifest)?.join("vendor/wasi-libc/include");
+    let quickjs = quickjs(&manifest)?;
     ensure_target()?;
     let mut cargo = nested("cargo");
     cargo.args(["build", "--package", "room-engine", "--lib", "--profile", "engine"]);
@@ -65,8 +62,14 @@ pub(super) fn compile(
     let mut flags = OsString::from("-nostdlibinc -isystem ");
     flags.push(&headers);
     flags.push(" -isystem ");
-    flags.push(&library);
+    flags.push(quickjs.join("vendor/wasi-libc/include"));
+    flags.push(" -isystem ");
+    flags.push(quickjs.join("quickjs"));
     flags.push(" -include before-quickjs.h");
+    // Cargo sees another flag, and does not see another header.
+    let mut header = DefaultHasher::new();
+    BEFORE_QUICKJS_H.hash(&mut header);
+    flags.push(format!(" -DBEFORE_QUICKJS_H={}", header.finish()));
     cargo.env("CFLAGS_wasm32_wasip2", flags);
     let done = cargo.output().map_err(|error| format!("cargo cannot be run: {error}"))?;
     if !done.status.success() {

@@ -71,6 +71,11 @@ pub(crate) struct LibraryHeap {
 }
 
 impl LibraryHeap {
+    /// The context of the heap.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Evaluates the library.
     ///
     /// # Errors
@@ -103,6 +108,11 @@ impl LibraryHeap {
 }
 
 impl Engine {
+    /// The context of its heap.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Evaluates the library and a script.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use room_sdk::Result;
 
 use crate::engine::{Engine, LibraryHeap};
 use crate::script::Script;
+use crate::seal::seal;
 use crate::stack::Positions;
 
 /// What a component's image holds.
@@ -50,26 +51,6 @@ pub(crate) fn engine() -> Result<Rc<Engine>> {
             let error = anyhow::anyhow!(why.clone());
             FROZEN.set(Frozen::Failed(why));
             Err(error)
-        }
-    }
-}
-
-/// The largest hole that is looked for, in bytes, and the step from one size to the next.
-const HOLE_BYTES_MAX: usize = 64 << 10;
-const HOLE_STEP_BYTES: usize = 8;
-
-/// Fills the holes that evaluation left in the heap, and leaves them filled. A room that allocates then gets new pages,
-/// one after the other. Otherwise it would get holes all over the image, and a page of its own for each of them.
-fn fill_holes() {
-    let mut size = HOLE_BYTES_MAX;
-    while size >= HOLE_STEP_BYTES {
-        // Behind everything that is there: at the end, or in a hole that is even larger.
-        let end = std::hint::black_box(Vec::<u8>::with_capacity(2 * HOLE_BYTES_MAX));
-        let filling = std::hint::black_box(Vec::<u8>::with_capacity(size));
-        if filling.as_ptr() < end.as_ptr() {
-            std::mem::forget(filling);
-        } else {
-            size -= HOLE_STEP_BYTES;
         }
     }
 }
@@ -118,8 +99,8 @@ mod bindings {
 impl bindings::Guest for bindings::Freezer {
     fn warm() -> Result<(), String> {
         let heap = LibraryHeap::boot().map_err(|error| format!("{error:#}"))?;
+        seal(heap.context());
         FROZEN.set(Frozen::Library(heap));
-        fill_holes();
         Ok(())
     }
 
@@ -134,8 +115,8 @@ impl bindings::Guest for bindings::Freezer {
             Frozen::Library(heap) => Engine::start(heap, script),
             _ => Engine::boot(script),
         };
-        keep(engine.map_err(|error| format!("{error:#}"))?);
-        fill_holes();
+        let engine = keep(engine.map_err(|error| format!("{error:#}"))?);
+        seal(engine.context());
         Ok(())
     }
 }
