@@ -68,6 +68,8 @@ pub(crate) struct Session {
     dotenv: DotEnv,
     choices: Choices,
     watcher: Watcher,
+    /// Watches the static files, which no build reads.
+    pages: Watcher,
     builder: Builder,
     reloader: Reloader,
     keys: TerminalKeys,
@@ -103,6 +105,7 @@ impl Session {
         Ok(Self {
             dotenv: DotEnv::read(&project.root)?,
             watcher: Watcher::new(Scope::of(&project, None, &Inputs::default()), choices.watching),
+            pages: Watcher::new(Scope::pages(&project), choices.watching),
             project,
             choices,
             builder: Builder::default(),
@@ -143,6 +146,7 @@ impl Session {
                 },
                 fault = self.faults.next() => self.failed(fault),
                 changes = self.watcher.changed() => self.saved(&changes),
+                changes = self.pages.changed() => self.replace_pages(&changes),
                 built = self.builder.finished() => {
                     let built = self.built(built);
                     // A signal ends the session even in the middle of a reload.
@@ -234,8 +238,17 @@ impl Session {
         self.start_build(Noise::Quiet);
     }
 
+    /// Makes open pages load again, because static files were saved.
+    fn replace_pages(&self, changes: &Changes) {
+        if self.reloader.is_serving() {
+            self.reloader.reload_pages();
+            say_pages_are_new(changes.since);
+        }
+    }
+
     /// Replaces the project by what its `room.toml` says now.
     fn take_over(&mut self, project: Project) {
+        self.pages.watch(Scope::pages(&project), None);
         if project.manifest.limits != self.project.manifest.limits {
             let text = "[limits] changed: they apply when `room dev` is started again";
             print::talk(styled(WARN, text));
@@ -313,9 +326,7 @@ impl Session {
         let is_new_page = std::mem::replace(&mut self.page, page) != page && page.is_some();
         if is_new_page && !matches!(served, Ok(Served::First)) {
             self.reloader.reload_pages();
-            let seconds = self.since.elapsed().as_secs_f64();
-            let mark = styled(print::GOOD, "✓");
-            print::talk(format_args!("{mark} the page is replaced in {seconds:.2} s"));
+            say_pages_are_new(self.since);
         }
         match served {
             Ok(Served::First) => self.welcome(),
@@ -430,4 +441,11 @@ impl Session {
             "{mark} reloaded in {all:.2} s · build {build:.2} s · compile {compile:.2} s · {kept}"
         ));
     }
+}
+
+/// Reports that open pages load again, and how long that took since the save.
+fn say_pages_are_new(since: Instant) {
+    let seconds = since.elapsed().as_secs_f64();
+    let mark = styled(print::GOOD, "✓");
+    print::talk(format_args!("{mark} the page is replaced in {seconds:.2} s"));
 }

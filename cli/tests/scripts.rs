@@ -4,8 +4,13 @@
 
 #[path = "common/dev.rs"]
 mod dev;
+#[path = "scripts/heaps.rs"]
+mod heaps;
 #[path = "common/project.rs"]
 mod project;
+#[path = "common/served.rs"]
+#[expect(dead_code, reason = "the server is asked for nothing but a deployment")]
+mod served;
 #[path = "common/socket.rs"]
 mod socket;
 
@@ -206,6 +211,27 @@ fn a_new_project_in_react_is_checked_bundled_and_served() {
     made.save(&made.with(GREETING, "Good evening."));
     dev.line("1 socket kept", BUILD_MAX);
     socket.until("Good evening.");
+
+    // A static file that no build reads reaches open pages, too.
+    let page = made.root().join("web/index.html");
+    let text = std::fs::read_to_string(&page).expect("the template has a page");
+    std::fs::write(&page, text.replace("</title>", " (new)</title>")).expect("the folder is ours");
+    dev.line("the page is replaced", STEP_MAX);
+    assert!(dev.http("GET", "/").1.contains("(new)</title>"));
+
+    // The bundle of a script that has another name now is gone.
+    let (manifest, scripts) = (made.root().join("room.toml"), made.root().join("page"));
+    std::fs::rename(scripts.join("main.tsx"), scripts.join("page.tsx"))
+        .expect("it has this script");
+    let text = std::fs::read_to_string(&manifest).expect("the template has it");
+    let renamed = text.replace("page/main.tsx", "page/page.tsx");
+    assert_ne!(renamed, text);
+    std::fs::write(&manifest, renamed).expect("the folder is ours");
+    dev.line("the page is replaced", BUILD_MAX);
+    assert_eq!(dev.http("GET", "/dist/page.js").0, 200);
+    for old in ["/dist/main.js", "/dist/main.css"] {
+        assert_eq!(dev.http("GET", old).0, 404, "{old}");
+    }
     assert_eq!(dev.stop().0, Some(0));
 }
 

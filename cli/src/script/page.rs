@@ -64,17 +64,35 @@ impl PageScripts {
         }
         let meta = self.own.join("bundle.json");
         // With wrong types nothing is written, so the bundle goes where nobody reads it.
-        let out = if errors.is_empty() { &self.dist } else { &self.own };
-        let bundled = bundle::run(&tools, self.command(&tools, profile, out, &meta)).await?;
+        let (out, list) = match errors.is_empty() {
+            true => (&self.dist, &meta),
+            false => (&self.own, &self.own.join("unused.json")),
+        };
+        // The list of the last bundles is missing before there are any.
+        let before = bundle::outputs(&self.root, &meta).unwrap_or_default();
+        let bundled = bundle::run(&tools, self.command(&tools, profile, out, list)).await?;
         match bundled {
-            Ok(()) => inputs.files.extend(bundle::inputs(&self.root, &meta)?),
+            Ok(()) => inputs.files.extend(bundle::inputs(&self.root, list)?),
             Err(more) => errors.push_str(&more),
+        }
+        if errors.is_empty() {
+            self.remove_old(before, &bundle::outputs(&self.root, &meta)?);
         }
         let built = match errors.is_empty() {
             true => Ok(self.hash(&meta)?),
             false => Err(refused(&errors)),
         };
         Ok((built, inputs))
+    }
+
+    /// Removes the bundles of scripts that the project does not name any more. Others could still load them.
+    fn remove_old(&self, before: BTreeSet<PathBuf>, now: &BTreeSet<PathBuf>) {
+        for old in before.into_iter().filter(|old| !now.contains(old)) {
+            if old.starts_with(&self.dist) {
+                // Somebody may have removed it already.
+                drop(std::fs::remove_file(old));
+            }
+        }
     }
 
     /// Returns a hash of the bundles in the bundler's list, which changes with each of them.

@@ -72,6 +72,7 @@ pub(crate) struct LibraryHeap {
 
 impl LibraryHeap {
     /// The context of the heap.
+    #[cfg(not(any(feature = "testing", not(target_family = "wasm"))))]
     pub(crate) fn context(&self) -> &Context {
         &self.context
     }
@@ -109,6 +110,7 @@ impl LibraryHeap {
 
 impl Engine {
     /// The context of its heap.
+    #[cfg(not(any(feature = "testing", not(target_family = "wasm"))))]
     pub(crate) fn context(&self) -> &Context {
         &self.context
     }

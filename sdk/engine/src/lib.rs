@@ -15,6 +15,7 @@ mod mode;
 mod modules;
 mod native;
 mod script;
+#[cfg(not(any(feature = "testing", not(target_family = "wasm"))))]
 mod seal;
 mod stack;
 #[cfg(any(feature = "testing", not(target_family = "wasm")))]

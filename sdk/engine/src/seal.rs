@@ -6,20 +6,15 @@
 use rquickjs::Context;
 
 /// The largest hole that is looked for, in bytes, and the step from one size to the next.
-#[cfg(target_family = "wasm")]
 const HOLE_BYTES_MAX: usize = 64 << 10;
-#[cfg(target_family = "wasm")]
 const HOLE_STEP_BYTES: usize = 8;
 
 /// The largest block that QuickJS puts into an arena with others of its size, in bytes, and the step between such sizes.
-#[cfg(target_family = "wasm")]
 const ARENA_BLOCK_BYTES_MAX: usize = 504;
-#[cfg(target_family = "wasm")]
 const ARENA_STEP_BYTES: usize = 8;
 
 /// Ends the frozen heap: from now on QuickJS counts no references to its objects, and so frees none of them. Free places in
 /// its arenas are filled, as an object that a room puts there would be taken for a frozen one.
-#[cfg(target_family = "wasm")]
 #[expect(
     unsafe_code,
     reason = "rquickjs has no safe way to allocate, and the end is a variable of QuickJS"
@@ -42,13 +37,8 @@ pub(crate) fn seal(context: &Context) {
     unsafe { room_frozen_end = end };
 }
 
-/// Natively a heap belongs to one room, and is not frozen.
-#[cfg(not(target_family = "wasm"))]
-pub(crate) fn seal(_context: &Context) {}
-
 /// Fills the holes that evaluation left in the heap, and leaves them filled. A room that allocates then gets new pages,
 /// one after the other. Otherwise it would get holes all over the image, and a page of its own for each of them.
-#[cfg(target_family = "wasm")]
 fn fill_holes() {
     let mut size = HOLE_BYTES_MAX;
     while size >= HOLE_STEP_BYTES {

@@ -10,6 +10,7 @@ use crate::cargo::{Inputs, Times};
 use crate::dotenv;
 use crate::manifest;
 use crate::project::Project;
+use crate::script::PageScripts;
 use ignore::{DirEntry, WalkBuilder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -73,6 +74,20 @@ impl Scope {
                 }
             }
         }
+        scope
+    }
+
+    /// Returns the static files of a project, without the bundles that its build makes of page scripts.
+    pub(in crate::dev) fn pages(project: &Project) -> Self {
+        let mut scope = Self::default();
+        let Some(assets) = project.assets().and_then(|dir| dir.canonicalize().ok()) else {
+            return scope;
+        };
+        // The folder may be missing before the first build.
+        let bundles = PageScripts::of(project).map(|pages| pages.output());
+        let name = bundles.as_deref().and_then(Path::file_name);
+        scope.ignored.extend(name.map(|name| assets.join(name)));
+        scope.inputs.sources.insert(assets);
         scope
     }
 

@@ -1,20 +1,12 @@
 //! The heaps of deployed scripts. Each room starts with what the script made at its top level, and shares it with the other
 //! rooms until it writes to it.
-#![cfg(unix)]
+//!
+//! Invariant: what the top level made stays, whatever a room leaves behind. It does not know pages or reloads.
 
-#[path = "common/dev.rs"]
-mod dev;
-#[path = "common/project.rs"]
-mod project;
-#[path = "common/served.rs"]
-mod served;
-#[path = "common/socket.rs"]
-mod socket;
-
-use dev::room;
-use project::Place;
-use served::Served;
-use socket::Socket;
+use super::dev::room;
+use super::project::Place;
+use super::served::Served;
+use super::socket::Socket;
 
 /// A room whose garbage has cycles, and refers to everything that its top level made.
 const SCRIPT: &str = r#"import { Server } from "roomkit/server";
