@@ -6,7 +6,7 @@
 
 use room_runtime::{ConnectionId, Limits, RoomId, connection_of_query, room_of_path};
 use room_test_inputs::Inputs;
-use room_tests::{RawClient, Requests, Setup, TestNode};
+use room_tests::{Got, RawClient, Requests, Setup, TestClient, TestNode};
 
 /// The number of connections that a test of a whole node makes with changed inputs.
 const CONNECTIONS: usize = 300;
@@ -86,6 +86,39 @@ async fn no_sequence_of_frames_breaks_a_node() {
     }
     serves(&node).await;
     assert_eq!(node.report("lobby").await["starts"], 1);
+}
+
+#[tokio::test]
+async fn no_frame_of_a_session_breaks_a_node_or_ends_the_session() {
+    let node = Setup::memory().start().await;
+    let words = ["{\"type\":\"", "\"channel\":", "\"ref\":", "join", "send", "leave"];
+    let mut inputs = Inputs::of("room-one-frames", &words);
+    let kept = inputs.kept().to_vec();
+    let changed: Vec<_> = (0..CONNECTIONS).map(|_| inputs.changed()).collect();
+    let headers = [("sec-websocket-protocol", "room.1")];
+    let path = "/parties/main/lobby?quiet=1";
+    let mut session = TestClient::try_connect(node.addr(), path, &headers).await.unwrap();
+    for (number, input) in kept.into_iter().chain(changed).enumerate() {
+        match std::str::from_utf8(&input) {
+            Ok(text) if number % 3 > 0 => session.send(text).await,
+            _ => session.send_binary(&input).await,
+        }
+        // No input has this number.
+        let ping = format!(r#"{{"type":"ping","ref":{}}}"#, 1_000_000_000 + number);
+        session.send(ping).await;
+        let pong = format!(r#"{{"ref":{},"type":"pong"}}"#, 1_000_000_000 + number);
+        loop {
+            match session.recv().await {
+                Got::Text(text) if text == pong => break,
+                Got::Text(_) | Got::Binary(_) => {}
+                other => panic!("{other:?} after {}", input.escape_ascii()),
+            }
+        }
+        if number % BETWEEN == 0 {
+            serves(&node).await;
+        }
+    }
+    serves(&node).await;
 }
 
 #[tokio::test]

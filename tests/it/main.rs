@@ -52,6 +52,7 @@ mod renames;
 mod returns;
 mod security;
 mod server;
+mod sessions;
 mod sockets;
 mod sse;
 mod storage;

@@ -426,3 +426,34 @@ async fn event_streams_posts_and_publications_reach_a_room_by_every_node() {
     }
     pair.stop().await;
 }
+
+#[tokio::test]
+async fn a_session_has_the_rooms_of_one_node_and_reads_which_live_elsewhere() {
+    let pair = Pair::start(|_| {}).await;
+    let room = pair.room_of_b().await;
+    let headers = [("sec-websocket-protocol", "room.1")];
+    let [a, _] = pair.addrs();
+    let mut session = TestClient::try_connect(a, &path(&room), &headers).await.unwrap();
+    let mut hears = async |frame: Option<Value>| -> Value {
+        if let Some(frame) = frame {
+            session.send(frame.to_string()).await;
+        }
+        serde_json::from_str(&session.text().await).unwrap()
+    };
+    assert_eq!(hears(None).await["type"], "joined");
+    let (mut here, mut elsewhere) = (0, 0);
+    for number in 1..=64 {
+        let room = format!("further-{number}");
+        let join = json!({"type": "join", "ref": number, "room": room, "query": "quiet=1"});
+        let answer = hears(Some(join)).await;
+        match answer["code"].as_str() {
+            None => here += 1,
+            Some("elsewhere") => elsewhere += 1,
+            Some(_) => panic!("{answer}"),
+        }
+        if here > 0 && elsewhere > 0 {
+            return pair.stop().await;
+        }
+    }
+    panic!("{here} of 64 rooms live on b, and {elsewhere} on a");
+}

@@ -303,6 +303,11 @@ impl TestNode {
         self.runtime.addr()
     }
 
+    /// Lets in pages of these origins alone, from the next deployment on.
+    pub fn set_origins(&mut self, origins: &[&str]) {
+        self.setup.origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+    }
+
     /// Listens at another address of this machine, too.
     ///
     /// # Panics

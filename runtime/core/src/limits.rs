@@ -126,9 +126,15 @@ limits! {
     outbox_bytes_max: "bytes" = 36 * MIB, "Bytes queued for one connection, and for one stream", "that connection is closed with 1013, and that stream is cut; its room never waits";
     outbox_frames_max: "frames" = 16_384, "Frames queued for one connection, and writes queued for one stream", "that connection is closed with 1013, and that stream is cut; its room never waits";
     resume_ms_max: "ms" = 600_000, "Time for which a client of a party with `resume` may be away: its connection stays, and so does its room", "the project is refused";
+    session_rooms_max: "rooms" = 64, "Rooms that one socket of the subprotocol `room.1` has joined or is joining", "a further `join` is refused with `session_full`";
+    session_waiting_max: "messages" = 256, "Messages of one socket of `room.1` that wait for space in mailboxes", "a message to a room without space is refused with `busy`; the other rooms are unaffected";
+    session_waiting_bytes_max: "bytes" = 4 * MIB, "Bytes of these messages", "as with `session_waiting_max`";
+    message_id_bytes_max: "bytes" = 64, "Length of the id by which a client's message is known when it is sent again", "the message is refused with `malformed`";
+    message_ids_max: "ids" = 256, "Ids of messages that a connection remembers, with those that wait for the disk", "the oldest is forgotten: a message with it is carried out again";
+    token_notice_ms: "ms" = 30_000, "Time before the end of a token at which a client of `room.1` gets notice", "the client gets `token_expires`, and shows a newer token or is closed with 4401";
     history_messages_max: "messages" = 4_096, "Messages to clients that one room of a party with `resume` or `history` remembers, and no more than half of `outbox_frames_max`", "the oldest is forgotten: a client that returns for it is told of the gap";
     history_bytes_max: "bytes" = 4 * MIB, "Bytes of these messages, and no more than half of `outbox_bytes_max`", "the oldest are forgotten: a client that returns for them is told of the gap";
-    history_node_bytes_max: "bytes" = 256 * MIB, "Bytes of these messages of all rooms of this node, and of the connections of clients that are away, counted in pages of 4 KiB; a holder of less than a page is not counted", "the room that sends forgets its own oldest messages; the connection of a client that leaves ends at once";
+    history_node_bytes_max: "bytes" = 256 * MIB, "Bytes of these messages of all rooms of this node, of the connections of clients that are away, and of the ids of clients' messages, counted in pages of 4 KiB; a holder of less than a page is not counted", "the room that sends forgets its own oldest messages; the connection of a client that leaves ends at once";
     socket_read_bytes: "bytes" = 2 * KIB, "Read buffer of a socket at rest", "a larger frame is read in several steps";
     socket_write_bytes: "bytes" = 16 * KIB, "Bytes a socket gathers before it writes to the network", "the socket writes without waiting for the end of the batch";
     socket_batch_frames_max: "frames" = 256, "Frames a socket reads or writes before it switches to the other direction", "the rest follows in the next batch";

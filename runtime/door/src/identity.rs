@@ -161,6 +161,25 @@ fn is_own_page(headers: &HeaderMap, origins: &Origins) -> bool {
     pages.all(|origin| origin.to_str().is_ok_and(|origin| origins.owns(origin, host)))
 }
 
+/// Takes the token out of the head of a session, for the further rooms that its client joins. A cookie stays where it
+/// is: each of those rooms decides whether the client's page may use it. `auth` is that of the first room's party.
+pub(super) fn take_session_token(parts: &mut Parts, auth: Option<&PartyAuth>) -> Option<String> {
+    let mut found = Vec::new();
+    take_header(&mut parts.headers, &mut found);
+    take_protocol(&mut parts.headers, &mut found);
+    if let Some(auth) = auth {
+        take_query(&mut parts.uri, auth.query(), &mut found);
+    }
+    found.into_iter().next()
+}
+
+/// Gives a request this token, in place of the others that its headers have.
+pub(super) fn put_token(parts: &mut Parts, token: &str) {
+    if let Ok(value) = HeaderValue::from_str(&format!("Bearer {token}")) {
+        parts.headers.insert(header::AUTHORIZATION, value);
+    }
+}
+
 /// Takes the token out of a request.
 fn take_token(
     parts: &mut Parts,

@@ -316,7 +316,14 @@ pub(super) struct RequestArrival {
 /// # Errors
 /// [`DoorError::ConnectsTooFast`].
 pub(super) fn admit_connect<B>(request: &Request<B>) -> Result<(), DoorError> {
-    let arrival = request.extensions().get::<RequestArrival>();
+    admit_arrival(request.extensions().get::<RequestArrival>())
+}
+
+/// Lets a client that has this origin begin a connection to a room, as [`admit_connect`] does.
+///
+/// # Errors
+/// [`DoorError::ConnectsTooFast`].
+pub(super) fn admit_arrival(arrival: Option<&RequestArrival>) -> Result<(), DoorError> {
     match arrival.and_then(|arrival| arrival.connects.as_ref()) {
         Some((rates, addr)) => rates.admit(*addr, Instant::now()),
         None => Ok(()),

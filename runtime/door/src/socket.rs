@@ -4,9 +4,10 @@
 //! reason. It does not know what frames mean, or what happens on the open socket: `driver` does.
 
 pub(crate) mod driver;
+mod session;
 
 use crate::address::connection_of_query;
-use crate::carrier::{IDS_PROTOCOL, MessageForm, PartySocket};
+use crate::carrier::{IDS_PROTOCOL, MessageForm, PartySocket, ROOM_PROTOCOL};
 use crate::fetch::{self, SocketWay};
 use crate::hooks::{self, Decision, LOOKS_MAX};
 use crate::http::{append, plain, respond};
@@ -16,6 +17,7 @@ use crate::returning::ReturnQuery;
 use crate::status::DoorError;
 use crate::upgrade::{Socket, UpgradeHandshake, chosen_protocol};
 use crate::{FrontDoor, NamedRoom, returning};
+use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, header};
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -25,13 +27,17 @@ pub(crate) use driver::spread;
 use futures_util::{SinkExt, StreamExt};
 use room_core::connection::Transport;
 use room_core::event::{AddedHeaders, CloseFrame};
-use room_core::id::ConnectionSecret;
+use room_core::id::{ConnectionSecret, RoomId};
+use room_core::identity::Identity;
 use room_core::limits::{Limits, ms};
 use room_core::logs::LogLevel;
 use room_core::metrics::Refusal;
 use room_guest::DoorCall;
-use room_rooms::room::{ConnectingClient, IncomingRequest};
+use room_rooms::room::{
+    ConnectingClient, ConnectionKey, IncomingRequest, Outboxes, ReturningClient, Rewind,
+};
 use room_rooms::rooms::RoomEntrance;
+use session::SessionHead;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
@@ -58,11 +64,17 @@ pub(super) async fn open(door: FrontDoor, mut request: Request) -> Response {
         };
     let refusal = match join(&door, request, &named, Transport::WebSocket).await {
         Ok(HandshakeOutcome::Joined(client)) => {
-            let JoinedClient { membership, form, protocol, added } = *client;
+            let JoinedClient { membership, whose, form, protocol, added, session } = *client;
             handshake.choose(protocol);
             handshake.add(added);
             metrics.open_seconds.record(begun.elapsed());
-            return welcome(&door, handshake, membership, form);
+            return match session {
+                Some(head) => {
+                    handshake.allow_envelopes();
+                    session::welcome(&door, handshake, (membership, whose), head)
+                }
+                None => welcome(&door, handshake, membership, form),
+            };
         }
         Ok(HandshakeOutcome::Response(response)) => {
             metrics.refusals.count(Refusal::Hook);
@@ -121,15 +133,18 @@ pub(super) enum HandshakeOutcome {
 /// A client that its room has admitted.
 pub(super) struct JoinedClient {
     pub(super) membership: RoomMembership,
+    /// The room, and who the client is there.
+    whose: (RoomId, Option<Identity>),
     form: MessageForm,
     /// The subprotocol that is answered.
     protocol: Option<HeaderValue>,
     /// The hook's headers.
     pub(super) added: AddedHeaders,
+    /// What it joins further rooms with, if it may.
+    session: Option<Box<SessionHead>>,
 }
 
-/// Checks the origin, runs the hook and enters the room with one snapshot of the code in place for the room. If other
-/// code is in place when the client is to join, all of it is repeated.
+/// Lets a client into the room of its URL.
 pub(super) async fn join(
     door: &FrontDoor,
     request: Request,
@@ -148,14 +163,48 @@ pub(super) async fn join(
         },
         _ => door.room(&parts.uri, named)?,
     };
-    let id = connection_of_query(parts.uri.query(), &door.0.limits)?;
     let outboxes = door.0.rooms.outboxes();
+    let asked = EntryRequest { room, returning, rewind, entry: RoomEntry::Handshake(transport) };
+    enter(door, &parts, asked, (&outboxes, PartySocket::KEY)).await
+}
+
+/// What a client asks for, besides its request.
+struct EntryRequest {
+    room: RoomId,
+    returning: Option<ReturningClient>,
+    rewind: Option<Rewind>,
+    entry: RoomEntry,
+}
+
+/// By which way a client gets to a room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RoomEntry {
+    /// Its own handshake, which chooses how messages are framed.
+    Handshake(Transport),
+    /// An open session, which has chosen that already.
+    Session,
+}
+
+/// Checks the origin, runs the hook and enters the room with one snapshot of the code in place for the room. If other
+/// code is in place when the client is to join, all of it is repeated.
+async fn enter(
+    door: &FrontDoor,
+    parts: &Parts,
+    asked: EntryRequest,
+    (outboxes, key): (&Outboxes, ConnectionKey),
+) -> Result<HandshakeOutcome, DoorError> {
+    let EntryRequest { room, returning, rewind, entry } = asked;
+    let id = connection_of_query(parts.uri.query(), &door.0.limits)?;
+    let transport = match entry {
+        RoomEntry::Handshake(transport) => transport,
+        RoomEntry::Session => Transport::WebSocket,
+    };
     for _ in 0..LOOKS_MAX {
         let entrance = door.0.rooms.entrance(&room)?;
         check_origin(&entrance, &parts.headers)?;
         let party = entrance.party();
         let whose = (&room, &party.origins);
-        let admitted = identity::admit(door, party.auth.as_ref(), whose, &parts).await?;
+        let admitted = identity::admit(door, party.auth.as_ref(), whose, parts).await?;
         let Admitted { parts: shown, identity, used } = admitted;
         let request = IncomingRequest { request: plain(&shown, Bytes::new()), identity };
         let hook = hooks::ask(door, DoorCall::BeforeConnect, &entrance, request);
@@ -174,22 +223,28 @@ pub(super) async fn join(
             Some(protocol) if protocol == IDS_PROTOCOL => MessageForm::WithIds,
             _ => MessageForm::Plain,
         };
-        let has_secret = transport == Transport::Sse || form == MessageForm::WithIds;
+        let is_session = entry == RoomEntry::Session
+            || transport == Transport::WebSocket
+                && protocol.as_ref().is_some_and(|protocol| protocol == ROOM_PROTOCOL);
+        let has_secret = transport == Transport::Sse || form == MessageForm::WithIds || is_session;
         let secret = has_secret.then(ConnectionSecret::random);
         let visitor = ConnectingClient {
             id: id.clone(),
             request,
             transport,
-            identity,
+            identity: identity.clone(),
             secret,
             returning,
             rewind,
         };
-        let to = (&outboxes, PartySocket::KEY);
+        let to = (outboxes, key);
         if let Some(joined) = door.0.rooms.connect(&entrance, visitor, to).await? {
             Admitted::got_in(used);
-            let membership = RoomMembership { key: PartySocket::KEY, joined, outboxes };
-            let client = JoinedClient { membership, form, protocol, added };
+            let membership = RoomMembership { key, joined, outboxes: outboxes.clone() };
+            let opens_session = is_session && entry != RoomEntry::Session;
+            let head = || Box::new(SessionHead::of(parts, party.auth.as_ref()));
+            let (session, whose) = (opens_session.then(head), (room, identity));
+            let client = JoinedClient { membership, whose, form, protocol, added, session };
             return Ok(HandshakeOutcome::Joined(Box::new(client)));
         }
     }

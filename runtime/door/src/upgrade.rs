@@ -36,6 +36,10 @@ pub(super) type Socket = WebSocketStream<Intake<TokioIo<Upgraded>>>;
 
 /// The version of the WebSocket protocol: RFC 6455.
 pub(super) const VERSION: &str = "13";
+/// Bytes of an envelope besides its message.
+const ENVELOPE_BYTES: u64 = 16 * 1024;
+/// Bytes of the longest escape of a byte in JSON: `\u0000`.
+const ESCAPE_BYTES: usize = 6;
 /// Bytes of a handshake's key.
 const KEY_BYTES: usize = 16;
 
@@ -52,6 +56,8 @@ pub(super) struct UpgradeHandshake {
     limits: Arc<Limits>,
     permit: BytePermit,
     place: Option<ConnectionSlot>,
+    /// Size of one message of the socket, in bytes.
+    bytes_max: u64,
 }
 
 impl UpgradeHandshake {
@@ -92,7 +98,8 @@ impl UpgradeHandshake {
         Ok(Self {
             response,
             upgrade,
-            config: config(limits),
+            config: config(limits, limits.message_bytes_max, 1),
+            bytes_max: limits.message_bytes_max,
             limits: limits.clone(),
             permit: budget.permit(),
             place,
@@ -108,6 +115,13 @@ impl UpgradeHandshake {
         }
     }
 
+    /// Lets the client's messages come in envelopes, in which a text may be up to twice as long.
+    pub(super) fn allow_envelopes(&mut self) {
+        let bytes_max = self.limits.message_bytes_max;
+        self.bytes_max = bytes_max.saturating_mul(2).saturating_add(ENVELOPE_BYTES);
+        self.config = config(&self.limits, self.bytes_max, ESCAPE_BYTES);
+    }
+
     /// Adds a hook's headers to the answer.
     pub(super) fn add(&mut self, added: AddedHeaders) {
         append(self.response.headers_mut(), added);
@@ -118,11 +132,11 @@ impl UpgradeHandshake {
     pub(super) fn accept(
         self,
     ) -> (Response, impl Future<Output = Option<(Socket, Option<ConnectionSlot>)>>) {
-        let Self { response, upgrade, config, limits, permit, place } = self;
+        let Self { response, upgrade, config, limits, permit, place, bytes_max } = self;
         let socket = async move {
             match upgrade.await {
                 Ok(io) => {
-                    let io = Intake::new(TokioIo::new(io), limits, permit);
+                    let io = Intake::new(TokioIo::new(io), limits, permit, bytes_max);
                     let socket =
                         WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
                     Some((socket, place))
@@ -182,9 +196,12 @@ fn words<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
     words.map(str::trim).filter(|word| !word.is_empty())
 }
 
-fn config(limits: &Limits) -> WebSocketConfig {
-    let message = size(limits.message_bytes_max);
+/// Returns the sizes of a socket. Its client's messages have at most `bytes_max` bytes, and those of its rooms may become
+/// this many times as long.
+fn config(limits: &Limits, bytes_max: u64, times: usize) -> WebSocketConfig {
+    let message = size(bytes_max);
     let written = size(limits.room_message_bytes_max.max(limits.auto_response_bytes_max));
+    let written = written.saturating_mul(times);
     WebSocketConfig::default()
         .read_buffer_size(size(limits.socket_read_bytes))
         .write_buffer_size(size(limits.socket_write_bytes))

@@ -79,6 +79,8 @@ impl Carrier for SseCarrier {
             OutboxItem::Message(message) => Ok(OutgoingFrame::Message(message)),
             OutboxItem::Entry(entry) => Ok(OutgoingFrame::Entry(entry)),
             OutboxItem::Welcome(welcome) => Ok(OutgoingFrame::Welcome(welcome)),
+            // Its client is answered where it posts.
+            OutboxItem::Ack(_) => return,
             OutboxItem::Goodbye(frame) => Err(frame),
             OutboxItem::Overflow => Err(CloseFrame::new(1013, "too slow: the outbox is full")),
         };

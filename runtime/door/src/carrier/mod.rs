@@ -8,10 +8,14 @@ mod event_stream;
 mod ids;
 mod party_socket;
 mod pulse;
+mod room_one;
 
 pub(super) use event_stream::SseCarrier;
 pub(super) use ids::{IDS_PROTOCOL, told, welcome};
 pub(super) use party_socket::{MessageForm, PartySocket};
+pub(super) use room_one::{
+    JoinAsk, ROOM_PROTOCOL, RoomOne, SessionCommand, SessionErrorName, SessionRefusal,
+};
 
 use room_core::event::{CloseFrame, Ending, Message};
 use room_rooms::room::{ConnectionKey, LogEntry, OutboxItem, Welcome};
@@ -20,6 +24,9 @@ use tokio::time::Instant;
 
 /// One wire protocol, for one client.
 pub(super) trait Carrier: Send {
+    /// True if a client that is too slow for one room keeps the socket for its other rooms.
+    const IS_SHARED: bool = false;
+
     /// Handles a frame of the client. Returns a message and the connection whose room receives it.
     fn heard(&mut self, heard: ClientInput) -> Option<(ConnectionKey, Message)>;
 
@@ -37,6 +44,19 @@ pub(super) trait Carrier: Send {
 
     /// Appends the frames for a room's output. Nothing is written after a close frame.
     fn said(&mut self, key: ConnectionKey, said: OutboxItem, frames: &mut Vec<OutgoingFrame>);
+
+    /// Appends the frames that no room has made, before those of rooms.
+    fn own(&mut self, _frames: &mut Vec<OutgoingFrame>) {}
+
+    /// Returns true if such frames wait.
+    fn has_own(&self) -> bool {
+        false
+    }
+
+    /// Returns the connections that ended with what their rooms said last, while others go on.
+    fn departures(&mut self) -> Vec<(ConnectionKey, Ending)> {
+        Vec::new()
+    }
 
     /// Handles that frames have been written.
     fn written(&mut self, written: WrittenFrame, now: Instant, acts: &mut Vec<CarrierAct>);
@@ -111,6 +131,8 @@ pub(super) enum CarrierAct {
     Report(ConnectionKey, String),
     /// Reports to a room how the connection ended.
     Leave(ConnectionKey, Ending),
+    /// Reports to a room how the connection ended, and forgets the connection. The socket goes on.
+    Part(ConnectionKey, Ending),
     /// Ends a room's outputs after those that are queued already, with this close frame as the last one.
     End(ConnectionKey, CloseFrame),
     /// Ends the socket.

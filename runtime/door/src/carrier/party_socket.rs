@@ -88,6 +88,21 @@ impl PartySocket {
         Self { form, stage, pulse, stop_at: None, end, close_max: ms(limits.close_ms_max) }
     }
 
+    /// Returns true as long as neither side ends the connection.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.stage, ConnectionStage::Open)
+    }
+
+    /// Returns true if the client broke the protocol, and still receives the answers to its earlier messages.
+    pub(super) fn is_failing(&self) -> bool {
+        matches!(self.stage, ConnectionStage::Failing { .. })
+    }
+
+    /// Returns true if messages may be written.
+    pub(super) fn writes(&self) -> bool {
+        self.is_open() || self.is_failing()
+    }
+
     /// Fails the connection: RFC 6455 section 7.1.7.
     fn fail(
         &mut self,
@@ -216,13 +231,14 @@ impl Carrier for PartySocket {
             (OutboxItem::Entry(entry), MessageForm::Plain) => Ok(entry.message().clone()),
             (OutboxItem::Entry(entry), MessageForm::WithIds) => Ok(ids::entry(&entry)),
             (OutboxItem::Welcome(welcome), MessageForm::WithIds) => Ok(ids::welcome(&welcome)),
-            (OutboxItem::Welcome(_), MessageForm::Plain) => return,
+            // Its client asks for no acknowledgement.
+            (OutboxItem::Welcome(_), MessageForm::Plain) | (OutboxItem::Ack(_), _) => return,
             (OutboxItem::Goodbye(frame), _) => Err(frame),
             (OutboxItem::Overflow, _) => Err(CloseFrame::new(1013, "too slow: the outbox is full")),
         };
         match message {
             Ok(message) => {
-                if matches!(self.stage, ConnectionStage::Open | ConnectionStage::Failing { .. }) {
+                if self.writes() {
                     frames.push(OutgoingFrame::Message(message));
                 }
             }

@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use room_core::clock::until;
-use room_core::event::{CloseFrame, Message, Text};
+use room_core::event::{CloseFrame, Ending, Message, Text};
 use room_core::identity::Capabilities;
 use room_core::limits::{Limits, ms, size};
 use room_core::lock::lock;
@@ -44,6 +44,54 @@ pub(crate) struct RoomMembership {
     pub(crate) outboxes: Outboxes,
 }
 
+/// The connections that one socket has in rooms.
+pub(crate) trait Memberships: Send + Sync {
+    /// Returns the outboxes that the socket writes.
+    fn outboxes(&self) -> &Outboxes;
+
+    /// Calls `with` for the connection with this key, if the socket has it.
+    fn with(&self, key: ConnectionKey, with: impl FnOnce(&JoinedConnection));
+
+    /// Throws away what waits for the client, and keeps nothing that rooms send later.
+    fn discard(&self);
+
+    /// Forgets the connection with this key, which has ended.
+    fn forget(&self, key: ConnectionKey);
+
+    /// Notes that the frames made so far are written.
+    fn wrote(&self) {}
+}
+
+impl Memberships for RoomMembership {
+    fn outboxes(&self) -> &Outboxes {
+        &self.outboxes
+    }
+
+    #[inline]
+    fn with(&self, key: ConnectionKey, with: impl FnOnce(&JoinedConnection)) {
+        if self.key == key {
+            with(&self.joined);
+        }
+    }
+
+    fn discard(&self) {
+        self.joined.outbox.discard();
+    }
+
+    // The socket ends with its only connection.
+    fn forget(&self, _key: ConnectionKey) {}
+}
+
+/// Connections whose client sends on the socket itself.
+pub(super) trait ReadMemberships<C>: Memberships + Sized {
+    /// Reads until the socket ends.
+    fn read(
+        driver: &Driver<C, Self>,
+        stream: &mut SplitStream<Socket>,
+        metrics: &DoorMetrics,
+    ) -> impl Future<Output = Farewell> + Send;
+}
+
 /// The way of frames to a client.
 pub(crate) trait FrameSink: Send {
     /// Writes the frames, up to the first close frame. An error means that the client is gone.
@@ -58,28 +106,28 @@ pub(crate) trait FrameSink: Send {
 pub(crate) struct SinkClosed;
 
 /// The state that the sides of a socket share.
-pub(crate) struct Driver<C> {
+pub(crate) struct Driver<C, M> {
     carrier: Mutex<Driven<C>>,
-    membership: RoomMembership,
+    pub(super) memberships: M,
     /// Signalled when the carrier may want its next tick at another time.
     retimed: Notify,
-    limits: Arc<Limits>,
+    pub(super) limits: Arc<Limits>,
     /// Set whenever bytes of the client arrive.
     alive: Arc<AtomicBool>,
 }
 
 /// A carrier, and the frames that it wants to be written before the rooms' outputs: at most one ping and one close.
-struct Driven<C> {
-    carrier: C,
+pub(super) struct Driven<C> {
+    pub(super) carrier: C,
     ping: bool,
     close: Option<CloseFrame>,
 }
 
 /// Carries frames both ways until the carrier ends the socket.
-pub(super) async fn run(
+pub(super) async fn run<C: Carrier, M: ReadMemberships<C>>(
     socket: Socket,
-    carrier: impl Carrier,
-    membership: RoomMembership,
+    carrier: C,
+    memberships: M,
     limits: Arc<Limits>,
     closing: CancellationToken,
     metrics: &DoorMetrics,
@@ -87,10 +135,10 @@ pub(super) async fn run(
     let alive = socket.get_ref().alive();
     let (mut sink, mut stream) = socket.split();
     let close_max = ms(limits.close_ms_max);
-    let driver = Driver::new(carrier, membership, limits, alive);
+    let driver = Driver::new(carrier, memberships, limits, alive);
     let farewell = {
         let mut sides = FuturesUnordered::<BoxFuture<'_, Farewell>>::new();
-        sides.push(Box::pin(driver.read(&mut stream, metrics)));
+        sides.push(Box::pin(M::read(&driver, &mut stream, metrics)));
         sides.push(Box::pin(driver.write(&mut sink)));
         sides.push(Box::pin(driver.keep_time(&closing)));
         sides.next().await.unwrap_or(Farewell::Drop)
@@ -109,21 +157,20 @@ pub(super) async fn run(
     }
 }
 
-impl<C: Carrier> Driver<C> {
-    /// Drives a connection. `alive` is set whenever bytes of the client arrive.
-    pub(crate) fn new(
-        carrier: C,
-        membership: RoomMembership,
-        limits: Arc<Limits>,
-        alive: Arc<AtomicBool>,
-    ) -> Self {
-        let carrier = Mutex::new(Driven { carrier, ping: false, close: None });
-        Self { carrier, membership, retimed: Notify::new(), limits, alive }
+impl<C: Carrier> ReadMemberships<C> for RoomMembership {
+    async fn read(
+        driver: &Driver<C, Self>,
+        stream: &mut SplitStream<Socket>,
+        metrics: &DoorMetrics,
+    ) -> Farewell {
+        driver.read(stream, metrics).await
     }
+}
 
+impl<C: Carrier> Driver<C, RoomMembership> {
     /// Reads until the socket ends.
     async fn read(&self, stream: &mut SplitStream<Socket>, metrics: &DoorMetrics) -> Farewell {
-        let mut answers = Answers::new(self.membership.joined.answers.clone());
+        let mut answers = Answers::new(self.memberships.joined.answers.clone());
         let mut answered = 0;
         loop {
             let heard = match stream.next().await {
@@ -184,6 +231,24 @@ impl<C: Carrier> Driver<C> {
         }
     }
 
+    /// Returns the socket's connection with this key.
+    fn joined(&self, key: ConnectionKey) -> Option<&JoinedConnection> {
+        (self.memberships.key == key).then_some(&self.memberships.joined)
+    }
+}
+
+impl<C: Carrier, M: Memberships> Driver<C, M> {
+    /// Drives a socket. `alive` is set whenever bytes of the client arrive.
+    pub(crate) fn new(
+        carrier: C,
+        memberships: M,
+        limits: Arc<Limits>,
+        alive: Arc<AtomicBool>,
+    ) -> Self {
+        let carrier = Mutex::new(Driven { carrier, ping: false, close: None });
+        Self { carrier, memberships, retimed: Notify::new(), limits, alive }
+    }
+
     /// Reports the end of reading to the carrier. The socket may stay open until more is written.
     pub(crate) async fn end(&self, end: WireEnd) -> Farewell {
         match self.act(|carrier, acts| carrier.ended(end, Instant::now(), acts)) {
@@ -194,7 +259,7 @@ impl<C: Carrier> Driver<C> {
 
     /// Writes until the last frame is out, or the socket ends.
     pub(crate) async fn write(&self, sink: &mut impl FrameSink) -> Farewell {
-        let outboxes = &self.membership.outboxes;
+        let outboxes = self.memberships.outboxes();
         let max = size(self.limits.socket_batch_frames_max);
         let (mut said, mut frames) = (Vec::new(), Vec::new());
         loop {
@@ -208,6 +273,7 @@ impl<C: Carrier> Driver<C> {
             let Ok(FrameMarks { pinged, closed }) = written else {
                 return self.end(WireEnd::Lost).await;
             };
+            self.memberships.wrote();
             if pinged {
                 self.written(WrittenFrame::Ping);
             }
@@ -233,16 +299,23 @@ impl<C: Carrier> Driver<C> {
         if std::mem::take(&mut driven.ping) {
             frames.push(OutgoingFrame::Ping);
         }
+        driven.carrier.own(frames);
         frames.extend(driven.close.take().map(OutgoingFrame::Close));
         if let Some(key) = key {
             said.drain(..).for_each(|said| driven.carrier.said(key, said, frames));
+        }
+        for (key, ending) in driven.carrier.departures() {
+            self.part(key, ending);
         }
     }
 
     /// Waits until a client that takes no bytes has used up its time.
     async fn patience(&self) {
         let hopeless = async {
-            self.membership.outboxes.overflowed().await;
+            if C::IS_SHARED {
+                std::future::pending::<()>().await;
+            }
+            self.memberships.outboxes().overflowed().await;
             tokio::time::sleep(ms(self.limits.close_ms_max)).await;
         };
         // The client has used up its time in either case.
@@ -279,7 +352,7 @@ impl<C: Carrier> Driver<C> {
     }
 
     /// Calls the carrier, and carries out the acts that it requests. Returns `None` if the socket continues.
-    fn act(&self, ask: impl FnOnce(&mut C, &mut Vec<CarrierAct>)) -> Option<Farewell> {
+    pub(super) fn act(&self, ask: impl FnOnce(&mut C, &mut Vec<CarrierAct>)) -> Option<Farewell> {
         let mut acts = Vec::new();
         let mut driven = self.driven();
         ask(&mut driven.carrier, &mut acts);
@@ -292,42 +365,39 @@ impl<C: Carrier> Driver<C> {
             }
             writes = true;
         }
+        writes |= driven.carrier.has_own();
         drop(driven);
         for act in acts {
             match act {
                 CarrierAct::Ping => {}
-                CarrierAct::Close(_) => self.membership.joined.outbox.discard(),
+                CarrierAct::Close(_) => self.memberships.discard(),
                 CarrierAct::Report(key, error) => {
-                    if let Some(joined) = self.joined(key) {
-                        joined.failed(error);
-                    }
+                    self.memberships.with(key, |joined| joined.failed(error));
                 }
                 CarrierAct::Leave(key, ending) => {
-                    if let Some(joined) = self.joined(key) {
-                        joined.ended(ending);
-                    }
+                    self.memberships.with(key, |joined| joined.ended(ending));
                 }
+                CarrierAct::Part(key, ending) => self.part(key, ending),
                 CarrierAct::End(key, frame) => {
-                    if let Some(joined) = self.joined(key) {
-                        joined.outbox.end(frame);
-                    }
+                    self.memberships.with(key, |joined| joined.outbox.end(frame));
                 }
                 CarrierAct::HangUp(how) => farewell = Some(how),
             }
         }
         if writes {
-            self.membership.outboxes.wake();
+            self.memberships.outboxes().wake();
         }
         self.retimed.notify_one();
         farewell
     }
 
-    /// Returns the socket's connection with this key.
-    fn joined(&self, key: ConnectionKey) -> Option<&JoinedConnection> {
-        (self.membership.key == key).then_some(&self.membership.joined)
+    /// Reports to a room how the connection ended, and forgets the connection.
+    fn part(&self, key: ConnectionKey, ending: Ending) {
+        self.memberships.with(key, |joined| joined.ended(ending));
+        self.memberships.forget(key);
     }
 
-    fn driven(&self) -> MutexGuard<'_, Driven<C>> {
+    pub(super) fn driven(&self) -> MutexGuard<'_, Driven<C>> {
         // All sides run in one task, so nobody waits for this lock.
         lock(&self.carrier)
     }
@@ -376,7 +446,7 @@ pub(crate) fn spread(limits: &Limits) -> Duration {
 }
 
 /// Returns what a read error means: whose fault it was, and the close frame for the client.
-fn end_by(error: &Error, limits: &Limits) -> WireEnd {
+pub(super) fn end_by(error: &Error, limits: &Limits) -> WireEnd {
     let max = limits.message_bytes_max;
     let frame = match error {
         Error::Capacity(_) => CloseFrame::new(1009, &format!("message over {max} bytes")),
@@ -425,7 +495,7 @@ impl From<OutgoingFrame> for Wire {
     }
 }
 
-fn from_wire(frame: Wire) -> Result<ClientInput, WireEnd> {
+pub(super) fn from_wire(frame: Wire) -> Result<ClientInput, WireEnd> {
     match frame {
         Wire::Text(text) => {
             let text = Text::try_from(Bytes::from(text));

@@ -45,6 +45,8 @@ pub(crate) enum IntakeError {
 pub(crate) struct Intake<S> {
     inner: S,
     limits: Arc<Limits>,
+    /// Size of one message, in bytes.
+    bytes_max: u64,
     frames: Frames,
     permit: BytePermit,
     /// When the unfinished message is overdue; `None` while the server does not wait for the client.
@@ -58,10 +60,10 @@ pub(crate) struct Intake<S> {
 }
 
 impl<S> Intake<S> {
-    pub(super) fn new(inner: S, limits: Arc<Limits>, permit: BytePermit) -> Self {
-        let frames = Frames::of_at_most(limits.message_bytes_max);
+    pub(super) fn new(inner: S, limits: Arc<Limits>, permit: BytePermit, bytes_max: u64) -> Self {
+        let frames = Frames::of_at_most(bytes_max);
         let (deadline, error, rest, alive) = (None, None, None, Arc::default());
-        Self { inner, limits, frames, permit, deadline, error, rest, alive }
+        Self { inner, limits, bytes_max, frames, permit, deadline, error, rest, alive }
     }
 
     /// Returns a flag that is set whenever bytes arrive: a client in the middle of a large message lives, too.
@@ -81,7 +83,7 @@ impl<S> Intake<S> {
                 match violation.what {
                     Breach::Invalid(what) => self.error = Some(IntakeError::Frame(what)),
                     Breach::TooLarge(bytes) => {
-                        let max = self.limits.message_bytes_max;
+                        let max = self.bytes_max;
                         self.refuse(IntakeError::TooLarge { bytes, max });
                     }
                 }

@@ -6,6 +6,7 @@
 
 mod clients;
 mod crons;
+mod deliveries;
 mod due;
 mod expiry;
 mod messages;
@@ -327,6 +328,7 @@ impl Actor {
                 drop(reply.send(outcome.map(|is_other| is_other.then_some(connections))));
             }
             Mail::Order(OrderMail::Errand(errand)) => self.errand(errand).await?,
+            Mail::Order(OrderMail::Renew(order)) => self.renew(*order),
             Mail::Order(OrderMail::Forget(mail)) => self.forget_call(&mail.0).await?,
             Mail::Order(OrderMail::Edit(EditOrder { edit, reply })) => {
                 self.edit(edit, reply).await?;
@@ -340,6 +342,7 @@ impl Actor {
             Visit::Connect(joining) => self.connect(*joining).await,
             Visit::Message { from, message } => self.message(from, message).await,
             // Boxed, because a message would otherwise reserve the space for it.
+            Visit::Deliver(mail) => Box::pin(self.deliver(*mail)).await,
             Visit::Call { call, reply } => Box::pin(self.called(*call, reply)).await,
             Visit::Post { post, rates, reply } => {
                 Box::pin(self.post(*post, rates.as_deref(), reply)).await

@@ -26,7 +26,6 @@ use room_core::id::{ConnectionId, ConnectionSecret, Serial};
 use room_core::identity::{Capabilities, Identity};
 use room_core::jobs::{CallId, OutcallAnswer};
 use room_core::limits::ms;
-use room_core::lock::lock;
 use room_core::turn::Refusal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -105,7 +104,7 @@ fn claims_bytes(identity: Option<&Identity>) -> usize {
 
 /// A connection that a room has admitted, as its socket holds it.
 pub struct JoinedConnection {
-    admission: Admission,
+    pub(super) admission: Admission,
     /// The auto-response, as it changes with the party's configuration.
     pub answers: watch::Receiver<Option<Arc<AutoResponse>>>,
     /// The queue from which the socket task takes the room's outputs.
@@ -115,17 +114,17 @@ pub struct JoinedConnection {
     /// When the connection is closed because its token ends, in milliseconds since 1970.
     pub ends_ms: Option<u64>,
     /// The rates of the room, with the connection's own meters, if there are any.
-    rates: Option<Box<(Arc<RoomRates>, Mutex<ConnectionMeters>)>>,
+    pub(super) rates: Option<Box<(Arc<RoomRates>, Mutex<ConnectionMeters>)>>,
 }
 
 /// A drop guard of a connection in a room. If it is dropped before it said goodbye, the room receives a close
 /// event with 1006.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    mailbox: Mailbox,
+    pub(super) mailbox: Mailbox,
     pub(super) serial: Serial,
     /// Counts the transports of the connection, from 0.
-    transport: u32,
+    pub(super) transport: u32,
     said_goodbye: AtomicBool,
 }
 
@@ -433,10 +432,7 @@ impl JoinedConnection {
     /// # Cancel safety
     /// If the future is dropped before it returns, the message is lost.
     pub async fn message(&self, message: Message) -> Result<(), RoomError> {
-        if let Some(rates) = &self.rates {
-            let (room, own) = &**rates;
-            room.admit(&mut lock(own), message.len())?;
-        }
+        self.meter(message.len())?;
         let visit = Visit::Message { from: self.admission.serial, message };
         self.admission.mailbox.push_when_free(visit).await
     }

@@ -5,6 +5,7 @@
 //! whether it is a use) is a property of its type ([`MailType::CLASS`]), so that a new kind cannot be forgotten
 //! in one place. It does not know how a mail is handled.
 
+use super::deliveries::DeliveryMail;
 use super::edit::{Edit, EditReply};
 use super::handle::IncomingRequest;
 use super::outbox::OutboxSender;
@@ -20,6 +21,7 @@ use room_core::event::{
     BodyDelivery, BodyPiece, CallPayload, CloseFrame, Ending, Message, ResponseChunk, StreamEnd,
 };
 use room_core::id::{RequestId, Serial};
+use room_core::identity::Identity;
 use room_core::jobs::{CallId, JobId, OutcallAnswer};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -51,6 +53,7 @@ pub(super) enum OrderMail {
     Errand(OperatorMail),
     Forget(ForgetMail),
     Edit(EditOrder),
+    Renew(Box<RenewOrder>),
 }
 
 /// The treatment of all mails of one type.
@@ -87,6 +90,8 @@ pub(super) enum Visit {
     Connect(Box<JoinRequest>),
     /// An open connection sent a message.
     Message { from: Serial, message: Message },
+    /// An open connection sent a message with an id, or wants to know what becomes of it.
+    Deliver(Box<DeliveryMail>),
     /// A plain request. Pieces of its body may follow as long as its response is open.
     Request {
         request: Box<IncomingRequest>,
@@ -224,6 +229,16 @@ pub(super) struct EditOrder {
     pub(super) reply: EditReply,
 }
 
+/// A client has shown a newer token for its connection.
+#[derive(Debug)]
+pub(super) struct RenewOrder {
+    pub(super) who: Serial,
+    /// The transport that showed it.
+    pub(super) transport: u32,
+    pub(super) identity: Identity,
+    pub(super) reply: oneshot::Sender<Result<(), RoomError>>,
+}
+
 impl MailType for Visit {
     const CLASS: MailClass = MailClass { bounded: true, wakes: true, is_use: true };
 
@@ -231,6 +246,9 @@ impl MailType for Visit {
         match self {
             Self::Connect(joining) => joining.visitor.size(),
             Self::Message { message, .. } => message.len(),
+            Self::Deliver(mail) => {
+                mail.delivery.message.len() + mail.delivery.id.as_ref().map_or(0, |id| id.len())
+            }
             Self::Request { request, .. } => request.size(),
             Self::Post { post, .. } => post.message.len(),
             Self::Publish { publication, .. } => publication.bytes(),
@@ -245,7 +263,8 @@ impl MailType for Visit {
         // A caller that has left needs no answer.
         match self {
             Self::Connect(joining) => drop(joining.reply.send(Err(error.clone()))),
-            Self::Message { .. } => {}
+            // A room that handles no mail any more ends its connections, too.
+            Self::Message { .. } | Self::Deliver(_) => {}
             Self::Request { reply, .. } => drop(reply.send(Err(error.clone()))),
             Self::Post { reply, .. } => drop(reply.send(Err(error.clone()))),
             Self::Publish { reply, .. } => drop(reply.send(Err(error.clone()))),
@@ -344,6 +363,18 @@ impl MailType for EditOrder {
     }
 }
 
+impl MailType for RenewOrder {
+    const CLASS: MailClass = MailClass { bounded: true, wakes: false, is_use: true };
+
+    fn bytes(&self) -> usize {
+        self.identity.claims().len()
+    }
+
+    fn fail(self, error: &RoomError) {
+        drop(self.reply.send(Err(error.clone())));
+    }
+}
+
 impl Mail {
     /// Returns its treatment.
     pub(super) fn class(&self) -> MailClass {
@@ -360,6 +391,7 @@ impl Mail {
             Self::Order(OrderMail::Errand(_)) => OperatorMail::CLASS,
             Self::Order(OrderMail::Forget(_)) => ForgetMail::CLASS,
             Self::Order(OrderMail::Edit(_)) => EditOrder::CLASS,
+            Self::Order(OrderMail::Renew(_)) => RenewOrder::CLASS,
         }
     }
 
@@ -378,6 +410,7 @@ impl Mail {
             Self::Order(OrderMail::Errand(post)) => post.bytes(),
             Self::Order(OrderMail::Forget(post)) => post.bytes(),
             Self::Order(OrderMail::Edit(post)) => post.bytes(),
+            Self::Order(OrderMail::Renew(post)) => post.bytes(),
         }
     }
 
@@ -396,6 +429,7 @@ impl Mail {
             Self::Order(OrderMail::Errand(post)) => post.fail(error),
             Self::Order(OrderMail::Forget(post)) => post.fail(error),
             Self::Order(OrderMail::Edit(post)) => post.fail(error),
+            Self::Order(OrderMail::Renew(post)) => post.fail(error),
         }
     }
 }
@@ -469,5 +503,11 @@ impl From<ForgetMail> for Mail {
 impl From<EditOrder> for Mail {
     fn from(post: EditOrder) -> Self {
         Self::Order(OrderMail::Edit(post))
+    }
+}
+
+impl From<RenewOrder> for Mail {
+    fn from(post: RenewOrder) -> Self {
+        Self::Order(OrderMail::Renew(Box::new(post)))
     }
 }

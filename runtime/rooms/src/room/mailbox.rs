@@ -95,6 +95,14 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Puts a mail at the end of the queue, unless other senders wait for space.
+    pub(super) fn offer<P: MailType>(&self, post: P) -> Result<(), Refused<P>> {
+        match self.0.line.is_empty() {
+            true => self.push(post),
+            false => Err(Refused::Full(post)),
+        }
+    }
+
     /// Puts a mail at the end of the queue, as soon as there is space for it and all earlier senders have
     /// theirs.
     ///

@@ -6,6 +6,7 @@
 mod actor;
 mod alarm;
 mod boxed;
+mod deliveries;
 mod edit;
 mod exchanges;
 mod faults;
@@ -34,6 +35,7 @@ mod turns;
 mod usage;
 
 pub use actor::{Actor, ActorReport, ClientWindow, Stopped};
+pub use deliveries::{ClientDelivery, DeliveryAck, OfferRefused};
 pub use edit::Edit;
 pub use exchanges::StreamsSummary;
 pub use figures::{EvictedTotals, FaultRecord, RoomFigures, RoomSnapshot, RoomStage};

@@ -6,6 +6,7 @@
 //! task sleeps only while all are empty, and takes from each in turn. It does not know sockets, frames or
 //! protocols.
 
+use super::deliveries::DeliveryAck;
 use super::outbound::LogEntry;
 use super::returning::Welcome;
 use room_core::byte_budget::{ByteBudget, BytePermit};
@@ -30,6 +31,8 @@ pub enum OutboxItem {
     Entry(Arc<LogEntry>),
     /// The first item of a transport with a secret.
     Welcome(Box<Welcome>),
+    /// What became of a message of the client.
+    Ack(Box<DeliveryAck>),
     /// The last item: the connection is over.
     Goodbye(CloseFrame),
     /// The last item, instead of all waiting items: the client was too slow.
@@ -203,6 +206,11 @@ impl OutboxSender {
         self.socket.send(self.slot, OutboxItem::Welcome(Box::new(welcome)));
     }
 
+    /// Queues what became of a message, or ends the outbox if the client is too slow.
+    pub fn acknowledge(&self, ack: DeliveryAck) {
+        self.socket.send(self.slot, OutboxItem::Ack(Box::new(ack)));
+    }
+
     /// Returns true if the socket is gone, so that no task takes the queued items.
     pub fn is_gone(&self) -> bool {
         !self.socket.state().slots[self.slot].has_reader
@@ -217,7 +225,7 @@ impl OutboxSender {
     pub fn lag(&self) -> (usize, usize) {
         let state = self.socket.state();
         let queue = &state.slots[self.slot].queue;
-        // Only the first and the last item may be something else.
+        // Only the first and the last item may be something else. An acknowledgement counts as a message.
         let ends = queue.said.len().min(2);
         let (first, last) = (queue.said.front(), queue.said.back());
         let others = first.into_iter().chain(last).take(ends).filter(|said| !said.is_message());
@@ -250,6 +258,11 @@ impl Outbox {
         self.socket.send(self.slot, OutboxItem::Message(message.clone()));
     }
 
+    /// Queues what became of a message after the room's items, with the same bound.
+    pub fn acknowledge(&self, ack: DeliveryAck) {
+        self.socket.send(self.slot, OutboxItem::Ack(Box::new(ack)));
+    }
+
     /// Ends the outbox with this frame, after the queued items, without waiting for the room. Has no effect
     /// if it has ended.
     pub fn end(&self, frame: CloseFrame) {
@@ -280,6 +293,7 @@ impl OutboxItem {
         match self {
             Self::Message(message) => message.len(),
             Self::Entry(entry) => entry.message().len(),
+            Self::Ack(ack) => ack.bytes(),
             Self::Welcome(_) | Self::Goodbye(_) | Self::Overflow => 0,
         }
     }

@@ -3,6 +3,7 @@
 //! Invariant: outputs leave only through the gate, in the order of the turns. It does not know guests or
 //! where commits go: it asks for their outcomes.
 
+use super::deliveries::DueAck;
 use super::exchanges::Exchanges;
 use super::figures::RoomFigures;
 use super::gate::OutputGate;
@@ -95,6 +96,8 @@ pub(super) enum Reply {
     Cron(DueOutputs<()>),
     /// A client without a socket, whose message was handled.
     Posted(DueOutputs<()>),
+    /// A client that asked what becomes of its message.
+    Acked(Box<DueAck>),
     /// A change of a key. The answer says whether the key existed before.
     Edited(DueOutputs<Result<bool, Refusal>>),
 }
@@ -138,6 +141,8 @@ impl Reply {
             | Self::Cut(..)
             | Self::Alarm(_)
             | Self::Forget(_)
+            // The client's connection ends with the room.
+            | Self::Acked(_)
             | Self::Taken(_) => {}
         }
     }
@@ -265,6 +270,7 @@ impl Outlet {
             // A source that has ended waits for nothing.
             Reply::Taken(taken) => drop(taken.send(())),
             Reply::Cron(due) | Reply::Posted(due) => due.send(),
+            Reply::Acked(due) => self.roster.acknowledge(*due),
         }
     }
 

@@ -130,12 +130,13 @@ impl OpenResponse {
             Some(OutboxItem::Message(Message::Binary(piece))) => ResponsePart::Piece(piece),
             Some(OutboxItem::Message(Message::Text(text))) => ResponsePart::Piece(text.into()),
             Some(OutboxItem::Goodbye(frame)) if frame.code == COMPLETE => ResponsePart::End,
-            // The last two are items of connections, and never in the queue of a response.
+            // The last three are items of connections, and never in the queue of a response.
             Some(
                 OutboxItem::Goodbye(_)
                 | OutboxItem::Overflow
                 | OutboxItem::Entry(_)
-                | OutboxItem::Welcome(_),
+                | OutboxItem::Welcome(_)
+                | OutboxItem::Ack(_),
             )
             | None => ResponsePart::Cut,
         };

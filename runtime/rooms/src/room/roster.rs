@@ -4,10 +4,12 @@
 //! and no connection that came later. It does not know when an output may leave.
 
 mod absence;
+mod deliveries;
 
 pub(super) use absence::Return;
 
 use super::RoomError;
+use super::deliveries::DeliveredIds;
 use super::exchanges::Exchanges;
 use super::figures::RoomFigures;
 use super::outbound::{LogEntry, SharedLog};
@@ -57,6 +59,8 @@ struct ClientRoute {
     hears: bool,
     /// The meters of its posts, from the first one that a rate bounds.
     meters: Option<Box<ConnectionMeters>>,
+    /// The ids of the messages that it has sent, from the first one with an id.
+    delivered: Option<Box<DeliveredIds>>,
 }
 
 /// Outputs in the order in which they leave.
@@ -202,7 +206,9 @@ impl Roster {
         let ArrivingClient { outbox, ticket, since_ms, replacements } = arrival;
         let capabilities = Identity::capabilities_of(connection.identity.as_ref());
         let hears = capabilities.has(Capabilities::READ);
-        let route = ClientRoute { outbox, ticket, since_ms, replacements, hears, meters: None };
+        let (meters, delivered) = (None, None);
+        let route =
+            ClientRoute { outbox, ticket, since_ms, replacements, hears, meters, delivered };
         self.outboxes.insert(connection.serial, route);
         self.edit().insert(connection);
         self.figures.note_connections(self.len());

@@ -1,6 +1,7 @@
 //! What leaves a room, and when: with a real guest, and a disk that waits or fails.
 
 mod build;
+mod deliveries;
 mod numbers;
 mod posts;
 mod requests;

@@ -26,12 +26,15 @@ impl Actor {
         match self.turn(&Event::Message { connection, message }, None).await? {
             Ok(turn) => self.turns.hold(turn, Reply::Nobody),
             Err(RoomError::Guest(_)) => {}
-            Err(error) => {
-                let frame = CloseFrame::new(1013, &error.to_string());
-                self.turns.say(Output::Close { to: from, frame });
-            }
+            Err(error) => self.close_lost(from, &error),
         }
         Ok(())
+    }
+
+    /// Closes a connection whose message the room could not take.
+    pub(super) fn close_lost(&mut self, from: Serial, error: &RoomError) {
+        let frame = CloseFrame::new(1013, &error.to_string());
+        self.turns.say(Output::Close { to: from, frame });
     }
 
     /// Returns true if this mail and the one after it can share a call of the guest.

@@ -312,7 +312,9 @@ async fn many_rooms_on_many_threads_lose_no_message_and_keep_their_order() {
                 }
                 OutboxItem::Goodbye(_) => ended += 1,
                 OutboxItem::Overflow => panic!("the bound was not reached"),
-                OutboxItem::Entry(_) | OutboxItem::Welcome(_) => panic!("nothing is remembered"),
+                OutboxItem::Entry(_) | OutboxItem::Welcome(_) | OutboxItem::Ack(_) => {
+                    panic!("nothing is remembered or acknowledged")
+                }
             }
         }
     }

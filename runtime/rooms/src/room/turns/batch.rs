@@ -14,7 +14,7 @@ use room_core::event::{GuestAnswer, Message};
 use room_core::id::{ConnectionId, Serial};
 use room_core::limits::size;
 use room_core::report;
-use room_guest::{BatchCall, Flushes};
+use room_guest::{BatchCall, Flushes, GuestFault};
 use room_store::StoreError;
 use std::pin::pin;
 
@@ -50,6 +50,18 @@ impl Turns {
         self.figures.note_received();
         self.tap.came(&connection, &message);
         Some((connection, message))
+    }
+
+    /// Notes the outcome of a message with an id.
+    pub(in super::super) fn note_delivered(
+        &mut self,
+        from: Serial,
+        id: Option<Box<str>>,
+        fault: Option<&GuestFault>,
+    ) {
+        if let Some(id) = id {
+            self.outlet.roster.note_delivered(from, (id, fault), &self.parts);
+        }
     }
 
     /// Delivers messages in one call of the guest, as long as `next` returns one. Stops early when a fault
