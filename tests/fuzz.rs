@@ -4,9 +4,14 @@
 //! `inputs/src/lib.rs` says how to keep an input, or try more of them. The parts of the runtime try theirs beside
 //! their code, as do `room.toml` and `.env` in `cli`.
 
-use room_runtime::{ConnectionId, Limits, RoomId, connection_of_query, room_of_path};
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use room_runtime::{
+    ConnectionId, Limits, PublishKeySetting, RetentionSettings, RoomId, connection_of_query,
+    room_of_path,
+};
 use room_test_inputs::Inputs;
-use room_tests::{Got, RawClient, Requests, Setup, TestClient, TestNode};
+use room_tests::{Got, RawClient, Requests, Setup, TestClient, TestNode, guest};
 
 /// The number of connections that a test of a whole node makes with changed inputs.
 const CONNECTIONS: usize = 300;
@@ -145,6 +150,75 @@ async fn no_sequence_of_requests_breaks_a_node() {
         client.write(&request).await;
         client.finish().await;
         client.rest().await;
+        if number % BETWEEN == 0 {
+            serves(&node).await;
+        }
+    }
+    serves(&node).await;
+}
+
+/// A node that every client without a WebSocket may come back to, and that other servers publish to.
+async fn open_node() -> TestNode {
+    let resume = Some("1m".parse().unwrap());
+    let limits =
+        |limits: &mut Limits| (limits.poll_ms_max, limits.room_connections_max) = (1, 100_000);
+    let setup = Setup::memory().limits(limits).sse();
+    let setup = setup.remembering(RetentionSettings { resume, history: None });
+    let keys = vec![PublishKeySetting::Name("PUBLISH_KEY".to_owned())];
+    let node = setup.publish(keys).start_empty().await;
+    node.deploy(guest("puppet"), &[("PUBLISH_KEY", "0123456789abcdef")]).await.unwrap();
+    node
+}
+
+#[tokio::test]
+async fn nothing_that_a_returning_client_says_breaks_a_node() {
+    let node = open_node().await;
+    let words = ["_since=", "_resume=", "_rewind=", "_poll", "&", "-", ".", "%", "closed-", "ada"];
+    let mut inputs = Inputs::of("returning-clients", &words);
+    let kept = inputs.kept().to_vec();
+    let changed: Vec<_> = (0..CONNECTIONS).map(|_| inputs.changed()).collect();
+    for (number, input) in kept.into_iter().chain(changed).enumerate() {
+        let text: String = String::from_utf8_lossy(&input).into_owned();
+        let (query, last) = text.split_once(' ').unwrap_or((&text, ""));
+        let is_word = |byte: &char| byte.is_ascii_graphic();
+        let query: String = query.chars().filter(is_word).collect();
+        let last: String = last.chars().filter(is_word).collect();
+        for accept in ["text/event-stream", "application/json"] {
+            let mut client = RawClient::open(node.addr()).await;
+            let request = format!(
+                "GET /parties/main/lobby?{query}&quiet=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                 Accept: {accept}\r\nLast-Event-ID: {last}\r\n\r\n"
+            );
+            client.write(request.as_bytes()).await;
+            let head = client.head().await;
+            let status: u16 = head[9..12].parse().unwrap();
+            assert!((200..500).contains(&status), "{request:?} was answered with {head}");
+        }
+        if number % BETWEEN == 0 {
+            serves(&node).await;
+        }
+    }
+    serves(&node).await;
+}
+
+#[tokio::test]
+async fn no_body_of_a_publication_breaks_a_node() {
+    let node = open_node().await;
+    let words =
+        ["\"", "{", "[", "\"text\":", "\"room\":\"lobby\"", "\"json\":", "\\u0000", "1e999"];
+    let mut inputs = Inputs::of("publications", &words);
+    let kept = inputs.kept().to_vec();
+    let changed: Vec<_> = (0..CONNECTIONS).map(|_| inputs.changed()).collect();
+    let headers = [("Authorization", "Bearer 0123456789abcdef")];
+    for (number, input) in kept.into_iter().chain(changed).enumerate() {
+        let reply = node.request("POST", "/_room/publish", &headers, &input).await;
+        let shown = String::from_utf8_lossy(&input);
+        assert!([200, 400, 413].contains(&reply.status), "{shown}: {}", reply.text());
+        if reply.status != 200 {
+            continue;
+        }
+        let results = reply.json()["results"].as_array().cloned().unwrap_or_default();
+        assert!(results.iter().all(|result| result["status"] != 500), "{shown}: {results:?}");
         if number % BETWEEN == 0 {
             serves(&node).await;
         }

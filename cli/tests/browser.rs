@@ -73,6 +73,11 @@ fn a_page_follows_a_task_through_a_crash() {
 }
 
 #[test]
+fn two_pages_without_a_websocket_notify_each_other_through_a_crash() {
+    check("notifications");
+}
+
+#[test]
 fn a_page_works_with_the_stock_npm_client() {
     check_with("counter", "stock");
 }

@@ -59,6 +59,7 @@ fn sockets_stay_when_the_code_is_replaced() {
 fn clients_of_server_sent_events_hear_rooms_and_post_to_them() {
     let project = Project::copy("tests/conformance/guest", "conformance-events");
     let manifest = "name = \"conformance\"\n[parties.main]\npath = \".\"\nsse = true\n\
+                    [parties.polled]\npath = \".\"\nsse = true\nresume = \"30s\"\n\
                     [publish]\nkeys = [\"PUBLISH_KEY\"]\n";
     project.write("room.toml", manifest);
     project.write(".env", "PUBLISH_KEY=a-key-of-the-conformance-tests\n");

@@ -17,6 +17,13 @@
 /** What a client sends: text, or bytes as an `ArrayBuffer`. Views can be sent, and never arrive. */
 export type WSMessage = string | ArrayBuffer | ArrayBufferView;
 
+/**
+ * How a message waits for a client that takes less than the room sends. `volatile`: a client for which more than a little
+ * waits, or that is away, does not get it. `latest`: it takes the place of the waiting message with the same key, and stands
+ * behind all others; a client that is away does not get it. A key has 1 to 128 bytes.
+ */
+export type Delivery = { volatile?: boolean; latest?: undefined } | { volatile?: false; latest: string };
+
 type Plain = undefined | null | boolean | string | number | bigint | Date | ((...args: any[]) => any);
 
 /** A value that must be changed as a whole. */
@@ -103,8 +110,8 @@ export class Connection<TState = unknown> {
   readonly url: string;
   /** The id, and what `getConnectionTags` returned. */
   readonly tags: readonly string[];
-  /** What carries its messages: `"sse"` for server-sent events, in a party with `sse = true`. */
-  readonly transport: "websocket" | "sse";
+  /** What carries its messages: `"sse"` for server-sent events and `"long-poll"`, in a party with `sse = true`. */
+  readonly transport: "websocket" | "sse" | "long-poll";
   /** The room's name. */
   readonly server: string;
   /** The room's name. */
@@ -137,7 +144,7 @@ export class Connection<TState = unknown> {
    * Sends text or bytes when the turn commits.
    * @throws TypeError if the message is an object (use `JSON.stringify`), or the connection was closed.
    */
-  send(message: WSMessage): void;
+  send(message: WSMessage, delivery?: Delivery): void;
   /** Closes the connection when the turn commits. */
   close(code?: number, reason?: string): void;
   /** Does nothing: the server has accepted the connection. */
@@ -555,7 +562,7 @@ export class Server<Env = Record<string, any>, Props = Record<string, unknown>> 
   onExpire?(): Later<void>;
 
   /** Sends to all connections but those with these ids. */
-  broadcast(message: WSMessage, without?: string[]): void;
+  broadcast(message: WSMessage, without?: string[], delivery?: Delivery): void;
   getConnection<TState = unknown>(id: string): Connection<TState> | undefined;
   /** The open connections, or those with a tag, in the order in which they joined. */
   getConnections<TState = unknown>(tag?: string): IterableIterator<Connection<TState>>;
@@ -663,7 +670,7 @@ export namespace Party {
     readonly analytics: { writeDataPoint(...args: unknown[]): void };
     blockConcurrencyWhile<T>(work: () => Promise<T>): Promise<T>;
     waitUntil(promise: Promise<unknown>): void;
-    broadcast(message: WSMessage, without?: string[]): void;
+    broadcast(message: WSMessage, without?: string[], delivery?: Delivery): void;
     getConnection<TState = unknown>(id: string): AnyConnection<TState> | undefined;
     getConnections<TState = unknown>(tag?: string): IterableIterator<AnyConnection<TState>>;
   }

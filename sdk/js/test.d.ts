@@ -74,7 +74,7 @@ export interface ConnectOptions {
   /** A ticket that a room of the test made. */
   ticket?: string;
   /** By which transport. `"websocket"` if it is not named. */
-  transport?: "websocket" | "sse";
+  transport?: "websocket" | "sse" | "long-poll";
 }
 
 /** A request of a client. */
@@ -183,6 +183,8 @@ export class TestClient {
   sendJson(value: unknown): void;
   /** Takes what arrived since the last call. */
   received(): (string | ArrayBuffer)[];
+  /** Takes what arrived since the last call, with how the room sent it. A client under test misses no message. */
+  deliveries(): { message: string | ArrayBuffer; delivery: { volatile?: true; latest?: string } }[];
   /** Takes what arrived since the last call, each message read as JSON. */
   receivedJson<T = any>(): T[];
   /** Closes the connection with a close frame. */

@@ -2815,6 +2815,469 @@ pub mod room {
                 }
             }
         }
+        /// Messages that a client may miss, because a newer one is worth more: positions of pointers, progress, prices. A module may
+        /// do without this interface.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod delivery {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Message = super::super::super::room::runtime::types::Message;
+            pub type ConnectionError = super::super::super::room::runtime::connections::ConnectionError;
+            /// How a message waits for a client that takes less than the room sends.
+            #[derive(Clone)]
+            pub enum Mode {
+                /// It does not wait: a client for which more than a little waits already (`volatile_bytes_max`,
+                /// `volatile_frames_max`), or that is away, does not get it.
+                Volatile,
+                /// It takes the place of the message with the same key that waits for the same client, if there is one, and stands
+                /// behind all others. The key has 1 to 128 bytes (`latest_key_bytes_max`). A client that is away does not get it.
+                Latest(_rt::String),
+            }
+            impl ::core::fmt::Debug for Mode {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        Mode::Volatile => f.debug_tuple("Mode::Volatile").finish(),
+                        Mode::Latest(e) => {
+                            f.debug_tuple("Mode::Latest").field(e).finish()
+                        }
+                    }
+                }
+            }
+            /// Why a message was not sent. The turn goes on.
+            #[derive(Clone)]
+            pub enum DeliveryError {
+                /// As with `connections.send`.
+                Connection(ConnectionError),
+                /// The key is empty or longer than the limit `latest_key_bytes_max`, given here in bytes.
+                InvalidKey(u32),
+            }
+            impl ::core::fmt::Debug for DeliveryError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        DeliveryError::Connection(e) => {
+                            f.debug_tuple("DeliveryError::Connection").field(e).finish()
+                        }
+                        DeliveryError::InvalidKey(e) => {
+                            f.debug_tuple("DeliveryError::InvalidKey").field(e).finish()
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Display for DeliveryError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for DeliveryError {}
+            #[allow(unused_unsafe, clippy::all)]
+            /// As `connections.send`, with another delivery. The message has no id, and the room does not remember it.
+            #[allow(async_fn_in_trait)]
+            pub fn send(
+                id: &str,
+                message: &Message,
+                mode: &Mode,
+            ) -> ::core::result::Result<(), DeliveryError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 32 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 32
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = id;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    use super::super::super::room::runtime::types::Message as V3;
+                    let (result4_0, result4_1, result4_2) = match message {
+                        V3::Text(e) => {
+                            let vec1 = e;
+                            let ptr1 = vec1.as_ptr().cast::<u8>();
+                            let len1 = vec1.len();
+                            (0i32, ptr1.cast_mut(), len1)
+                        }
+                        V3::Binary(e) => {
+                            let vec2 = e;
+                            let ptr2 = vec2.as_ptr().cast::<u8>();
+                            let len2 = vec2.len();
+                            (1i32, ptr2.cast_mut(), len2)
+                        }
+                    };
+                    let (result6_0, result6_1, result6_2) = match mode {
+                        Mode::Volatile => (0i32, ::core::ptr::null_mut(), 0usize),
+                        Mode::Latest(e) => {
+                            let vec5 = e;
+                            let ptr5 = vec5.as_ptr().cast::<u8>();
+                            let len5 = vec5.len();
+                            (1i32, ptr5.cast_mut(), len5)
+                        }
+                    };
+                    let ptr7 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/delivery@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "send"]
+                        fn wit_import8(
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import8(
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import8(
+                        ptr0.cast_mut(),
+                        len0,
+                        result4_0,
+                        result4_1,
+                        result4_2,
+                        result6_0,
+                        result6_1,
+                        result6_2,
+                        ptr7,
+                    );
+                    let l9 = i32::from(*ptr7.add(0).cast::<u8>());
+                    let result24 = match l9 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l10 = i32::from(*ptr7.add(8).cast::<u8>());
+                                let v23 = match l10 {
+                                    0 => {
+                                        let e23 = {
+                                            let l11 = i32::from(*ptr7.add(16).cast::<u8>());
+                                            use super::super::super::room::runtime::connections::ConnectionError as V21;
+                                            let v21 = match l11 {
+                                                0 => V21::NotFound,
+                                                1 => {
+                                                    let e21 = {
+                                                        let l12 = *ptr7.add(24).cast::<i32>();
+                                                        l12 as u32
+                                                    };
+                                                    V21::StateTooLarge(e21)
+                                                }
+                                                2 => {
+                                                    let e21 = {
+                                                        let l13 = *ptr7.add(24).cast::<i32>();
+                                                        l13 as u32
+                                                    };
+                                                    V21::MessageTooLarge(e21)
+                                                }
+                                                3 => {
+                                                    let e21 = {
+                                                        let l14 = *ptr7.add(24).cast::<*mut u8>();
+                                                        let l15 = *ptr7
+                                                            .add(24 + 1 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<usize>();
+                                                        let len16 = l15;
+                                                        let bytes16 = _rt::Vec::from_raw_parts(
+                                                            l14.cast(),
+                                                            len16,
+                                                            len16,
+                                                        );
+                                                        let l17 = *ptr7
+                                                            .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<i64>();
+                                                        super::super::super::room::runtime::types::Limit {
+                                                            name: _rt::string_lift(bytes16),
+                                                            max: l17 as u64,
+                                                        }
+                                                    };
+                                                    V21::TooManySends(e21)
+                                                }
+                                                n => {
+                                                    debug_assert_eq!(n, 4, "invalid enum discriminant");
+                                                    let e21 = {
+                                                        let l18 = *ptr7.add(24).cast::<*mut u8>();
+                                                        let l19 = *ptr7
+                                                            .add(24 + 1 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<usize>();
+                                                        let len20 = l19;
+                                                        let bytes20 = _rt::Vec::from_raw_parts(
+                                                            l18.cast(),
+                                                            len20,
+                                                            len20,
+                                                        );
+                                                        _rt::string_lift(bytes20)
+                                                    };
+                                                    V21::InvalidClose(e21)
+                                                }
+                                            };
+                                            v21
+                                        };
+                                        DeliveryError::Connection(e23)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                        let e23 = {
+                                            let l22 = *ptr7.add(16).cast::<i32>();
+                                            l22 as u32
+                                        };
+                                        DeliveryError::InvalidKey(e23)
+                                    }
+                                };
+                                v23
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result24
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// As `connections.broadcast`, with another delivery. The message has no id, and the room does not remember it.
+            #[allow(async_fn_in_trait)]
+            pub fn broadcast(
+                message: &Message,
+                tag: ::core::option::Option<&str>,
+                without: &[_rt::String],
+                mode: &Mode,
+            ) -> ::core::result::Result<(), DeliveryError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 32 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 32
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    use super::super::super::room::runtime::types::Message as V2;
+                    let (result3_0, result3_1, result3_2) = match message {
+                        V2::Text(e) => {
+                            let vec0 = e;
+                            let ptr0 = vec0.as_ptr().cast::<u8>();
+                            let len0 = vec0.len();
+                            (0i32, ptr0.cast_mut(), len0)
+                        }
+                        V2::Binary(e) => {
+                            let vec1 = e;
+                            let ptr1 = vec1.as_ptr().cast::<u8>();
+                            let len1 = vec1.len();
+                            (1i32, ptr1.cast_mut(), len1)
+                        }
+                    };
+                    let (result5_0, result5_1, result5_2) = match tag {
+                        Some(e) => {
+                            let vec4 = e;
+                            let ptr4 = vec4.as_ptr().cast::<u8>();
+                            let len4 = vec4.len();
+                            (1i32, ptr4.cast_mut(), len4)
+                        }
+                        None => (0i32, ::core::ptr::null_mut(), 0usize),
+                    };
+                    let vec7 = without;
+                    let len7 = vec7.len();
+                    let layout7 = _rt::alloc::Layout::from_size_align(
+                            vec7.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                            ::core::mem::size_of::<*const u8>(),
+                        )
+                        .unwrap();
+                    let (result7, _cleanup7) = wit_bindgen::rt::Cleanup::new(layout7);
+                    for (i, e) in vec7.into_iter().enumerate() {
+                        let base = result7
+                            .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                        {
+                            let vec6 = e;
+                            let ptr6 = vec6.as_ptr().cast::<u8>();
+                            let len6 = vec6.len();
+                            *base
+                                .add(::core::mem::size_of::<*const u8>())
+                                .cast::<usize>() = len6;
+                            *base.add(0).cast::<*mut u8>() = ptr6.cast_mut();
+                        }
+                    }
+                    let (result9_0, result9_1, result9_2) = match mode {
+                        Mode::Volatile => (0i32, ::core::ptr::null_mut(), 0usize),
+                        Mode::Latest(e) => {
+                            let vec8 = e;
+                            let ptr8 = vec8.as_ptr().cast::<u8>();
+                            let len8 = vec8.len();
+                            (1i32, ptr8.cast_mut(), len8)
+                        }
+                    };
+                    let ptr10 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/delivery@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "broadcast"]
+                        fn wit_import11(
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import11(
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import11(
+                        result3_0,
+                        result3_1,
+                        result3_2,
+                        result5_0,
+                        result5_1,
+                        result5_2,
+                        result7,
+                        len7,
+                        result9_0,
+                        result9_1,
+                        result9_2,
+                        ptr10,
+                    );
+                    let l12 = i32::from(*ptr10.add(0).cast::<u8>());
+                    let result27 = match l12 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l13 = i32::from(*ptr10.add(8).cast::<u8>());
+                                let v26 = match l13 {
+                                    0 => {
+                                        let e26 = {
+                                            let l14 = i32::from(*ptr10.add(16).cast::<u8>());
+                                            use super::super::super::room::runtime::connections::ConnectionError as V24;
+                                            let v24 = match l14 {
+                                                0 => V24::NotFound,
+                                                1 => {
+                                                    let e24 = {
+                                                        let l15 = *ptr10.add(24).cast::<i32>();
+                                                        l15 as u32
+                                                    };
+                                                    V24::StateTooLarge(e24)
+                                                }
+                                                2 => {
+                                                    let e24 = {
+                                                        let l16 = *ptr10.add(24).cast::<i32>();
+                                                        l16 as u32
+                                                    };
+                                                    V24::MessageTooLarge(e24)
+                                                }
+                                                3 => {
+                                                    let e24 = {
+                                                        let l17 = *ptr10.add(24).cast::<*mut u8>();
+                                                        let l18 = *ptr10
+                                                            .add(24 + 1 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<usize>();
+                                                        let len19 = l18;
+                                                        let bytes19 = _rt::Vec::from_raw_parts(
+                                                            l17.cast(),
+                                                            len19,
+                                                            len19,
+                                                        );
+                                                        let l20 = *ptr10
+                                                            .add(24 + 2 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<i64>();
+                                                        super::super::super::room::runtime::types::Limit {
+                                                            name: _rt::string_lift(bytes19),
+                                                            max: l20 as u64,
+                                                        }
+                                                    };
+                                                    V24::TooManySends(e24)
+                                                }
+                                                n => {
+                                                    debug_assert_eq!(n, 4, "invalid enum discriminant");
+                                                    let e24 = {
+                                                        let l21 = *ptr10.add(24).cast::<*mut u8>();
+                                                        let l22 = *ptr10
+                                                            .add(24 + 1 * ::core::mem::size_of::<*const u8>())
+                                                            .cast::<usize>();
+                                                        let len23 = l22;
+                                                        let bytes23 = _rt::Vec::from_raw_parts(
+                                                            l21.cast(),
+                                                            len23,
+                                                            len23,
+                                                        );
+                                                        _rt::string_lift(bytes23)
+                                                    };
+                                                    V24::InvalidClose(e24)
+                                                }
+                                            };
+                                            v24
+                                        };
+                                        DeliveryError::Connection(e26)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 1, "invalid enum discriminant");
+                                        let e26 = {
+                                            let l25 = *ptr10.add(16).cast::<i32>();
+                                            l25 as u32
+                                        };
+                                        DeliveryError::InvalidKey(e26)
+                                    }
+                                };
+                                v26
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result27
+                }
+            }
+        }
         /// The room's own durable, ordered key-value storage. A key is 1 to 2,048 bytes; order is byte order.
         ///
         /// Reads see what this turn wrote. Writes take effect when the turn commits.
@@ -6980,6 +7443,8 @@ pub mod room {
                 Websocket,
                 /// Server-sent events to the client, and a POST for each message of the client.
                 Sse,
+                /// Requests that wait for messages to the client, and a POST for each message of the client.
+                LongPoll,
             }
             impl ::core::fmt::Debug for Transport {
                 fn fmt(
@@ -6991,6 +7456,9 @@ pub mod room {
                             f.debug_tuple("Transport::Websocket").finish()
                         }
                         Transport::Sse => f.debug_tuple("Transport::Sse").finish(),
+                        Transport::LongPoll => {
+                            f.debug_tuple("Transport::LongPoll").finish()
+                        }
                     }
                 }
             }
@@ -7003,6 +7471,7 @@ pub mod room {
                     match val {
                         0 => Transport::Websocket,
                         1 => Transport::Sse,
+                        2 => Transport::LongPoll,
                         _ => panic!("invalid enum discriminant"),
                     }
                 }
@@ -11554,9 +12023,9 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 6089] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 6378] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xcc.\x01A\x02\x01A>\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xed0\x01A\x02\x01AA\x01\
 B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\0\x01\
 \x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uris\x07h\
 eaders\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x05\
@@ -11602,93 +12071,100 @@ g\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03get\x01
 @\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\x13\x01\
 @\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02ids\x05\
 state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connections@0.1\
-.0\x05\x0b\x01B+\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x05\x0binvalid-\
-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinvalid-ran\
-ge\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\x04\
-\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-afte\
-r\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\0\x0clist-options\
-\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04page\x03\0\x0c\x01\
-j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\x01p\x04\x01p\x07\
-\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-many\x01\x13\x01j\0\
-\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01\x07\
-entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03key\
-\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\x04\
-\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\x04\
-\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\x01\
-@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1ar\
-oom:runtime/storage@0.1.0\x05\x0c\x01B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\
-\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\
-\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.0\x05\x0d\x01B\
-\x14\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\
-\0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02\
-ids\x02atw\x05every\x04\x03tags\x04data\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01\
-j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03tags\x04data\x05\0\x08\x04\0\x08s\
-chedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\
-\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04\
-tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x0e\x02\x03\0\0\x08response\x01\
-B\x1c\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08re\
-sponse\x03\0\x02\x01q\x04\x09not-found\0\0\x09too-large\x01y\0\x08too-many\x01\x01\
-\0\x07invalid\x01s\0\x04\0\x0cstream-error\x03\0\x04\x01r\x02\x02ids\x0cbody-fol\
-lows\x7f\x04\0\x08incoming\x03\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07request\x01\x09\
-\x01j\x01s\x01\x05\x01@\0\0\x0a\x04\0\x05defer\x01\x0b\x01j\0\x01\x05\x01@\x02\x02\
-ids\x08response\x03\0\x0c\x04\0\x07respond\x01\x0d\x01@\x02\x02ids\x04head\x03\0\
-\x0c\x04\0\x05begin\x01\x0e\x01p}\x01@\x02\x02ids\x05piece\x0f\0\x0c\x04\0\x05wr\
-ite\x01\x10\x01@\x01\x02ids\0\x0c\x04\0\x03end\x01\x11\x04\0\x05abort\x01\x11\x01\
-ps\x01@\0\0\x12\x04\0\x04open\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x10\
-\x01B\x11\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08\
-response\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\
-\x01\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\
-\x07\x01@\x01\x09savepointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\
-\x08\x01@\x01\x08response\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtim\
-e/room@0.1.0\x05\x11\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05erro\
-r\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06\
-fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x12\x01\
-B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08\
-response\x03\0\x02\x01m\x03\x06follow\x06manual\x05error\x04\0\x09redirects\x03\0\
-\x04\x01r\x02\x03keys\x02msw\x04\0\x07caching\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07\
-timeout\x08\x09redirects\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04\
-codes\x07messages\x04\0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07re\
-quest\x01\x07options\x0b\0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetc\
-h-now@0.1.0\x05\x13\x01B\x10\x01r\x03\x04read\x7f\x05write\x7f\x08presence\x7f\x04\
-\0\x0ccapabilities\x03\0\0\x01kw\x01r\x03\x06claimss\x0ccapabilities\x01\x04ends\
-\x02\x04\0\x05proof\x03\0\x03\x01ks\x01r\x06\x05partys\x04room\x05\x02msw\x0ccap\
-abilities\x01\x04once\x7f\x06claims\x05\x04\0\x05grant\x03\0\x06\x01k\x04\x01@\0\
-\0\x08\x04\0\x0aof-request\x01\x09\x01@\x01\x02ids\0\x08\x04\0\x0dof-connection\x01\
-\x0a\x01j\x01s\x01s\x01@\x01\x05grant\x07\0\x0b\x04\0\x06ticket\x01\x0c\x03\0\x1b\
-room:runtime/identity@0.1.0\x05\x14\x01B\x05\x01m\x02\x09websocket\x03sse\x04\0\x09\
+.0\x05\x0b\x02\x03\0\x06\x10connection-error\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x07\
+message\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x10connection-error\x03\0\x02\x01q\x02\
+\x08volatile\0\0\x06latest\x01s\0\x04\0\x04mode\x03\0\x04\x01q\x02\x0aconnection\
+\x01\x03\0\x0binvalid-key\x01y\0\x04\0\x0edelivery-error\x03\0\x06\x01j\0\x01\x07\
+\x01@\x03\x02ids\x07message\x01\x04mode\x05\0\x08\x04\0\x04send\x01\x09\x01ks\x01\
+ps\x01@\x04\x07message\x01\x03tag\x0a\x07without\x0b\x04mode\x05\0\x08\x04\0\x09\
+broadcast\x01\x0c\x03\0\x1broom:runtime/delivery@0.1.0\x05\x0d\x01B+\x02\x03\x02\
+\x01\x04\x04\0\x05limit\x03\0\0\x01q\x05\x0binvalid-key\x01y\0\x0fvalue-too-larg\
+e\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinvalid-range\x01s\0\x0bunavailable\0\0\
+\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\x04\x04\x04\0\x05entry\x03\0\x05\
+\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-after\x07\x03end\x07\x06prefix\x07\
+\x07reverse\x7f\x05limit\x08\x04\0\x0clist-options\x03\0\x09\x01p\x06\x01r\x02\x07\
+entries\x0b\x04more\x7f\x04\0\x04page\x03\0\x0c\x01j\x01\x07\x01\x03\x01@\x01\x03\
+key\x04\0\x0e\x04\0\x03get\x01\x0f\x01p\x04\x01p\x07\x01j\x01\x11\x01\x03\x01@\x01\
+\x04keys\x10\0\x12\x04\0\x08get-many\x01\x13\x01j\0\x01\x03\x01@\x02\x03key\x04\x05\
+value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01\x07entries\x0b\0\x14\x04\0\x08put-\
+many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03key\x04\0\x17\x04\0\x06delete\x01\x18\
+\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\x04\0\x0bdelete-many\x01\x1a\x01j\x01\
+\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\
+\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01\
+@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1aroom:runtime/storage@0.1.0\x05\x0e\x01\
+B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\
+\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\
+\x18room:runtime/alarm@0.1.0\x05\x0f\x01B\x14\x02\x03\x02\x01\x04\x04\0\x05limit\
+\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\0\x09too-often\x01\x01\0\x04\0\x0btime\
+r-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05every\x04\x03tags\x04dat\
+a\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05ev\
+ery\x04\x03tags\x04data\x05\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\
+\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\
+\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime\
+/timers@0.1.0\x05\x10\x02\x03\0\0\x08response\x01B\x1c\x02\x03\x02\x01\x04\x04\0\
+\x05limit\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x01q\x04\x09no\
+t-found\0\0\x09too-large\x01y\0\x08too-many\x01\x01\0\x07invalid\x01s\0\x04\0\x0c\
+stream-error\x03\0\x04\x01r\x02\x02ids\x0cbody-follows\x7f\x04\0\x08incoming\x03\
+\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07request\x01\x09\x01j\x01s\x01\x05\x01@\0\0\
+\x0a\x04\0\x05defer\x01\x0b\x01j\0\x01\x05\x01@\x02\x02ids\x08response\x03\0\x0c\
+\x04\0\x07respond\x01\x0d\x01@\x02\x02ids\x04head\x03\0\x0c\x04\0\x05begin\x01\x0e\
+\x01p}\x01@\x02\x02ids\x05piece\x0f\0\x0c\x04\0\x05write\x01\x10\x01@\x01\x02ids\
+\0\x0c\x04\0\x03end\x01\x11\x04\0\x05abort\x01\x11\x01ps\x01@\0\0\x12\x04\0\x04o\
+pen\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x12\x01B\x11\x02\x03\x02\x01\
+\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x01@\
+\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\x01\0\x04\0\x05flush\x01\
+\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\x01@\x01\x09savep\
+ointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08respo\
+nse\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x13\x01\
+B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
+\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\
+\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x14\x01B\x11\x02\x03\x02\x01\
+\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x01\
+m\x03\x06follow\x06manual\x05error\x04\0\x09redirects\x03\0\x04\x01r\x02\x03keys\
+\x02msw\x04\0\x07caching\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07timeout\x08\x09red\
+irects\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messag\
+es\x04\0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07op\
+tions\x0b\0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\
+\x15\x01B\x10\x01r\x03\x04read\x7f\x05write\x7f\x08presence\x7f\x04\0\x0ccapabil\
+ities\x03\0\0\x01kw\x01r\x03\x06claimss\x0ccapabilities\x01\x04ends\x02\x04\0\x05\
+proof\x03\0\x03\x01ks\x01r\x06\x05partys\x04room\x05\x02msw\x0ccapabilities\x01\x04\
+once\x7f\x06claims\x05\x04\0\x05grant\x03\0\x06\x01k\x04\x01@\0\0\x08\x04\0\x0ao\
+f-request\x01\x09\x01@\x01\x02ids\0\x08\x04\0\x0dof-connection\x01\x0a\x01j\x01s\
+\x01s\x01@\x01\x05grant\x07\0\x0b\x04\0\x06ticket\x01\x0c\x03\0\x1broom:runtime/\
+identity@0.1.0\x05\x16\x01B\x05\x01m\x03\x09websocket\x03sse\x09long-poll\x04\0\x09\
 transport\x03\0\0\x01k\x01\x01@\x01\x02ids\0\x02\x04\0\x0ctransport-of\x01\x03\x03\
-\0\x1droom:runtime/transports@0.1.0\x05\x15\x01B\x02\x01@\0\x01\0\x04\0\x03run\x01\
-\0\x04\0\x18room:runtime/batch@0.1.0\x05\x16\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\
-\0\x09on-expire\x01\x01\x04\0\x19room:runtime/expiry@0.1.0\x05\x17\x02\x03\0\x09\
-\x05timer\x01B\x07\x02\x03\x02\x01\x18\x04\0\x05timer\x03\0\0\x01j\0\x01s\x01@\x01\
+\0\x1droom:runtime/transports@0.1.0\x05\x17\x01B\x02\x01@\0\x01\0\x04\0\x03run\x01\
+\0\x04\0\x18room:runtime/batch@0.1.0\x05\x18\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\
+\0\x09on-expire\x01\x01\x04\0\x19room:runtime/expiry@0.1.0\x05\x19\x02\x03\0\x0a\
+\x05timer\x01B\x07\x02\x03\x02\x01\x1a\x04\0\x05timer\x03\0\0\x01j\0\x01s\x01@\x01\
 \x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\x01@\0\0\x02\x04\0\x07on-tick\x01\x04\
-\x04\0\x1froom:runtime/timer-events@0.1.0\x05\x19\x02\x03\0\x02\x07failure\x02\x03\
-\0\x02\x05chunk\x02\x03\0\x02\x0croom-address\x01B\x15\x02\x03\x02\x01\x0f\x04\0\
-\x08response\x03\0\0\x02\x03\x02\x01\x1a\x04\0\x07failure\x03\0\x02\x02\x03\x02\x01\
-\x1b\x04\0\x05chunk\x03\0\x04\x02\x03\x02\x01\x1c\x04\0\x0croom-address\x03\0\x06\
+\x04\0\x1froom:runtime/timer-events@0.1.0\x05\x1b\x02\x03\0\x02\x07failure\x02\x03\
+\0\x02\x05chunk\x02\x03\0\x02\x0croom-address\x01B\x15\x02\x03\x02\x01\x11\x04\0\
+\x08response\x03\0\0\x02\x03\x02\x01\x1c\x04\0\x07failure\x03\0\x02\x02\x03\x02\x01\
+\x1d\x04\0\x05chunk\x03\0\x04\x02\x03\x02\x01\x1e\x04\0\x0croom-address\x03\0\x06\
 \x01j\x01\x01\x01\x03\x01j\0\x01s\x01@\x03\x02ids\x03tags\x06answer\x08\0\x09\x04\
 \0\x0bon-response\x01\x0a\x01@\x01\x05chunk\x05\0\x09\x04\0\x08on-chunk\x01\x0b\x01\
 p}\x01j\x01\x0c\x01s\x01@\x03\x06caller\x07\x02ids\x04data\x0c\0\x0d\x04\0\x07on\
 -call\x01\x0e\x01j\x01\x0c\x01\x03\x01@\x03\x02ids\x03tags\x06answer\x0f\0\x09\x04\
-\0\x09on-answer\x01\x10\x04\0!room:runtime/outcall-events@0.1.0\x05\x1d\x01B\x0c\
+\0\x09on-answer\x01\x10\x04\0!room:runtime/outcall-events@0.1.0\x05\x1f\x01B\x0c\
 \x01m\x03\x09too-large\x07stalled\x07aborted\x04\0\x0abody-error\x03\0\0\x01p}\x01\
 q\x03\x04more\x01\x02\0\x04last\x01\x02\0\x06failed\x01\x01\0\x04\0\x0abody-piec\
 e\x03\0\x03\x01m\x05\x04left\x04slow\x04idle\x04late\x06failed\x04\0\x0astream-e\
 nd\x03\0\x05\x01j\0\x01s\x01@\x02\x02ids\x05piece\x04\0\x07\x04\0\x07on-body\x01\
 \x08\x01@\x02\x02ids\x06reason\x06\0\x07\x04\0\x0fon-stream-close\x01\x09\x04\0\x20\
-room:runtime/stream-events@0.1.0\x05\x1e\x01B\x03\x01j\0\x01s\x01@\x02\x04names\x02\
-atw\0\0\x04\0\x07on-cron\x01\x01\x04\0\x1eroom:runtime/cron-events@0.1.0\x05\x1f\
-\x01B\x05\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x01j\0\x01s\x01@\x01\x07m\
-essage\x01\0\x02\x04\0\x0aon-publish\x01\x03\x04\0!room:runtime/publish-events@0\
-.1.0\x05\x20\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\
-\x0f\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x0a\x04\0\x0bclose-frame\x03\0\x04\
-\x01r\x02\x05partys\x04rooms\x04\0\x0bdestination\x03\0\x06\x01q\x04\x05enter\x01\
-\x07\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x07unknown\0\0\x04\0\x0esocket-v\
-erdict\x03\0\x08\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\x07request\x01\0\x0b\x04\0\x08\
-on-fetch\x01\x0c\x01j\x01\x09\x01s\x01@\x01\x07request\x01\0\x0d\x04\0\x09on-soc\
-ket\x01\x0e\x04\0\x18room:runtime/fetch@0.1.0\x05!\x01B\x1d\x02\x03\x02\x01\x01\x04\
+room:runtime/stream-events@0.1.0\x05\x20\x01B\x03\x01j\0\x01s\x01@\x02\x04names\x02\
+atw\0\0\x04\0\x07on-cron\x01\x01\x04\0\x1eroom:runtime/cron-events@0.1.0\x05!\x01\
+B\x05\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x01j\0\x01s\x01@\x01\x07messa\
+ge\x01\0\x02\x04\0\x0aon-publish\x01\x03\x04\0!room:runtime/publish-events@0.1.0\
+\x05\"\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x11\
+\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x0a\x04\0\x0bclose-frame\x03\0\x04\x01\
+r\x02\x05partys\x04rooms\x04\0\x0bdestination\x03\0\x06\x01q\x04\x05enter\x01\x07\
+\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x07unknown\0\0\x04\0\x0esocket-verdi\
+ct\x03\0\x08\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\x07request\x01\0\x0b\x04\0\x08o\
+n-fetch\x01\x0c\x01j\x01\x09\x01s\x01@\x01\x07request\x01\0\x0d\x04\0\x09on-sock\
+et\x01\x0e\x04\0\x18room:runtime/fetch@0.1.0\x05#\x01B\x1d\x02\x03\x02\x01\x01\x04\
 \0\x07message\x03\0\0\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\x02\x02\x03\x02\
-\x01\x0f\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x09\x04\0\x0aconnection\x03\
+\x01\x11\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x09\x04\0\x0aconnection\x03\
 \0\x06\x02\x03\x02\x01\x0a\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\
 \x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07\
 request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x03\
@@ -11696,13 +12172,13 @@ request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x0
 \0\x0aon-message\x01\x10\x01@\x03\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\
 \x04\0\x08on-close\x01\x11\x01@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08o\
 n-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-requ\
-est\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05\"\x01\
-B\x0e\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08\
+est\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05$\x01\
+B\x0e\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08\
 response\x03\0\x02\x02\x03\x02\x01\x0a\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07\
 forward\x01\x01\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\
 \x06\x01r\x02\x05partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\
 \x02\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11\
-on-before-request\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05#\x04\0\x19room:ru\
+on-before-request\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05%\x04\0\x19room:ru\
 ntime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0c\
 processed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
         };
@@ -11717,109 +12193,116 @@ pub use __export_module_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 4309] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb8\x20\x01A\x02\x01\
-A&\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\
-\0\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uri\
-s\x07headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07hea\
-ders\x05\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04\
-tags\x0a\x05state\0\x04\0\x0aconnection\x03\0\x0b\x01r\x02\x04names\x03maxw\x04\0\
-\x05limit\x03\0\x0d\x01r\x02\x04code{\x06reasons\x04\0\x0bclose-frame\x03\0\x0f\x03\
-\0\x18room:runtime/types@0.1.0\x05\0\x02\x03\0\0\x07message\x01B\x08\x02\x03\x02\
-\x01\x01\x04\0\x07message\x03\0\0\x01r\x02\x0aconnections\x07message\x01\x04\0\x08\
-delivery\x03\0\x02\x01j\0\x01s\x01k\x03\x01@\x01\x07outcome\x04\0\x05\x04\0\x04n\
-ext\x01\x06\x03\0\x18room:runtime/inbox@0.1.0\x05\x02\x02\x03\0\0\x07request\x02\
-\x03\0\0\x05limit\x01B'\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\
-\x01\x04\x04\0\x05limit\x03\0\x02\x01q\x02\x0cbeyond-limit\x01\x03\0\x07invalid\x01\
-s\0\x04\0\x0doutcall-error\x03\0\x04\x01m\x03\x06follow\x06manual\x05error\x04\0\
-\x09redirects\x03\0\x06\x01kw\x01r\x06\x03tags\x0atimeout-ms\x08\x09redirects\x07\
-\x07retriesy\x06chunks\x7f\x0bbest-effort\x7f\x04\0\x0dfetch-options\x03\0\x09\x01\
-r\x02\x05partys\x04rooms\x04\0\x0croom-address\x03\0\x0b\x01r\x04\x02ids\x03tags\
-\x06targets\x05triesy\x04\0\x0fpending-outcall\x03\0\x0d\x01r\x02\x04codes\x07me\
-ssages\x04\0\x07failure\x03\0\x0f\x01p}\x01r\x05\x02ids\x03tags\x06status{\x06of\
-fsetw\x05bytes\x11\x04\0\x05chunk\x03\0\x12\x01ps\x01r\x02\x05names\x14\x04more\x7f\
-\x04\0\x0arooms-page\x03\0\x15\x01j\x01s\x01\x05\x01@\x02\x07request\x01\x07opti\
-ons\x0a\0\x17\x04\0\x05fetch\x01\x18\x01@\x03\x02to\x0c\x03tags\x04data\x11\0\x17\
-\x04\0\x04call\x01\x19\x01@\x03\x02to\x0c\x03tags\x07request\x01\0\x17\x04\0\x0a\
-fetch-room\x01\x1a\x01p\x0e\x01@\0\0\x1b\x04\0\x07pending\x01\x1c\x01ks\x01j\x01\
-\x16\x01\x05\x01@\x03\x05partys\x05after\x1d\x05limity\0\x1e\x04\0\x05rooms\x01\x1f\
-\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x20\x03\0\x1broom:runtime/outcalls@0.\
-1.0\x05\x05\x01B\x03\x01p}\x01@\x02\x04names\x05value\0\x01\0\x04\0\x0aadd-heade\
-r\x01\x01\x03\0\x19room:runtime/answer@0.1.0\x05\x06\x01B\x03\x01p}\x01@\0\0\0\x04\
-\0\x04read\x01\x01\x03\0\x1droom:runtime/attachment@0.1.0\x05\x07\x01B\x10\x02\x03\
-\x02\x01\x01\x04\0\x07message\x03\0\0\x01ks\x01r\x04\x02ids\x02atw\x03tag\x02\x07\
-message\x01\x04\0\x04sent\x03\0\x03\x01ky\x01r\x03\x05limit\x05\x06before\x02\x05\
-after\x02\x04\0\x05query\x03\0\x06\x01p\x04\x01r\x02\x08messages\x08\x04more\x7f\
-\x04\0\x04page\x03\0\x09\x01q\x03\x08not-kept\0\0\x09forgotten\0\0\x07invalid\x01\
-s\0\x04\0\x0dhistory-error\x03\0\x0b\x01j\x01\x0a\x01\x0c\x01@\x01\x05query\x07\0\
-\x0d\x04\0\x04read\x01\x0e\x03\0\x1aroom:runtime/history@0.1.0\x05\x08\x02\x03\0\
-\0\x0aconnection\x02\x03\0\0\x0bclose-frame\x01B\x1e\x02\x03\x02\x01\x01\x04\0\x07\
-message\x03\0\0\x02\x03\x02\x01\x09\x04\0\x0aconnection\x03\0\x02\x02\x03\x02\x01\
-\x0a\x04\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\x06\
-\x01q\x05\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01y\0\
-\x0etoo-many-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-error\x03\
-\0\x08\x01ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\x01@\
-\x01\x03tag\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03\
-get\x01\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x01\
-\x12\x01@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\
-\x13\x01@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02\
-ids\x05state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connecti\
-ons@0.1.0\x05\x0b\x01B+\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x05\x0bi\
-nvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinva\
-lid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\
-\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-\
-after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\x04\0\x0clist-opt\
-ions\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\0\x04page\x03\0\x0c\
-\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\x01\x0f\x01p\x04\x01\
-p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\x08get-many\x01\x13\x01\
-j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01\
-\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03\
-key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\
-\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\
-\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\
-\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1a\
-room:runtime/storage@0.1.0\x05\x0c\x01B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\
-\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\
-\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtime/alarm@0.1.0\x05\x0d\x01B\
-\x14\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\
-\0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02\
-ids\x02atw\x05every\x04\x03tags\x04data\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01\
-j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03tags\x04data\x05\0\x08\x04\0\x08s\
-chedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\
-\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04\
-tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x0e\x02\x03\0\0\x08response\x01\
-B\x1c\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08re\
-sponse\x03\0\x02\x01q\x04\x09not-found\0\0\x09too-large\x01y\0\x08too-many\x01\x01\
-\0\x07invalid\x01s\0\x04\0\x0cstream-error\x03\0\x04\x01r\x02\x02ids\x0cbody-fol\
-lows\x7f\x04\0\x08incoming\x03\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07request\x01\x09\
-\x01j\x01s\x01\x05\x01@\0\0\x0a\x04\0\x05defer\x01\x0b\x01j\0\x01\x05\x01@\x02\x02\
-ids\x08response\x03\0\x0c\x04\0\x07respond\x01\x0d\x01@\x02\x02ids\x04head\x03\0\
-\x0c\x04\0\x05begin\x01\x0e\x01p}\x01@\x02\x02ids\x05piece\x0f\0\x0c\x04\0\x05wr\
-ite\x01\x10\x01@\x01\x02ids\0\x0c\x04\0\x03end\x01\x11\x04\0\x05abort\x01\x11\x01\
-ps\x01@\0\0\x12\x04\0\x04open\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x10\
-\x01B\x11\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08\
-response\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\
-\x01\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\
-\x07\x01@\x01\x09savepointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\
-\x08\x01@\x01\x08response\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtim\
-e/room@0.1.0\x05\x11\x01B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05erro\
-r\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06\
-fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x12\x01\
-B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x0f\x04\0\x08\
-response\x03\0\x02\x01m\x03\x06follow\x06manual\x05error\x04\0\x09redirects\x03\0\
-\x04\x01r\x02\x03keys\x02msw\x04\0\x07caching\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07\
-timeout\x08\x09redirects\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04\
-codes\x07messages\x04\0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07re\
-quest\x01\x07options\x0b\0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetc\
-h-now@0.1.0\x05\x13\x01B\x10\x01r\x03\x04read\x7f\x05write\x7f\x08presence\x7f\x04\
-\0\x0ccapabilities\x03\0\0\x01kw\x01r\x03\x06claimss\x0ccapabilities\x01\x04ends\
-\x02\x04\0\x05proof\x03\0\x03\x01ks\x01r\x06\x05partys\x04room\x05\x02msw\x0ccap\
-abilities\x01\x04once\x7f\x06claims\x05\x04\0\x05grant\x03\0\x06\x01k\x04\x01@\0\
-\0\x08\x04\0\x0aof-request\x01\x09\x01@\x01\x02ids\0\x08\x04\0\x0dof-connection\x01\
-\x0a\x01j\x01s\x01s\x01@\x01\x05grant\x07\0\x0b\x04\0\x06ticket\x01\x0c\x03\0\x1b\
-room:runtime/identity@0.1.0\x05\x14\x01B\x05\x01m\x02\x09websocket\x03sse\x04\0\x09\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 4598] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd9\"\x01A\x02\x01A)\
+\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\0\
+\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uris\x07\
+headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x05\
+\x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04tags\x0a\
+\x05state\0\x04\0\x0aconnection\x03\0\x0b\x01r\x02\x04names\x03maxw\x04\0\x05lim\
+it\x03\0\x0d\x01r\x02\x04code{\x06reasons\x04\0\x0bclose-frame\x03\0\x0f\x03\0\x18\
+room:runtime/types@0.1.0\x05\0\x02\x03\0\0\x07message\x01B\x08\x02\x03\x02\x01\x01\
+\x04\0\x07message\x03\0\0\x01r\x02\x0aconnections\x07message\x01\x04\0\x08delive\
+ry\x03\0\x02\x01j\0\x01s\x01k\x03\x01@\x01\x07outcome\x04\0\x05\x04\0\x04next\x01\
+\x06\x03\0\x18room:runtime/inbox@0.1.0\x05\x02\x02\x03\0\0\x07request\x02\x03\0\0\
+\x05limit\x01B'\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x04\
+\x04\0\x05limit\x03\0\x02\x01q\x02\x0cbeyond-limit\x01\x03\0\x07invalid\x01s\0\x04\
+\0\x0doutcall-error\x03\0\x04\x01m\x03\x06follow\x06manual\x05error\x04\0\x09red\
+irects\x03\0\x06\x01kw\x01r\x06\x03tags\x0atimeout-ms\x08\x09redirects\x07\x07re\
+triesy\x06chunks\x7f\x0bbest-effort\x7f\x04\0\x0dfetch-options\x03\0\x09\x01r\x02\
+\x05partys\x04rooms\x04\0\x0croom-address\x03\0\x0b\x01r\x04\x02ids\x03tags\x06t\
+argets\x05triesy\x04\0\x0fpending-outcall\x03\0\x0d\x01r\x02\x04codes\x07message\
+s\x04\0\x07failure\x03\0\x0f\x01p}\x01r\x05\x02ids\x03tags\x06status{\x06offsetw\
+\x05bytes\x11\x04\0\x05chunk\x03\0\x12\x01ps\x01r\x02\x05names\x14\x04more\x7f\x04\
+\0\x0arooms-page\x03\0\x15\x01j\x01s\x01\x05\x01@\x02\x07request\x01\x07options\x0a\
+\0\x17\x04\0\x05fetch\x01\x18\x01@\x03\x02to\x0c\x03tags\x04data\x11\0\x17\x04\0\
+\x04call\x01\x19\x01@\x03\x02to\x0c\x03tags\x07request\x01\0\x17\x04\0\x0afetch-\
+room\x01\x1a\x01p\x0e\x01@\0\0\x1b\x04\0\x07pending\x01\x1c\x01ks\x01j\x01\x16\x01\
+\x05\x01@\x03\x05partys\x05after\x1d\x05limity\0\x1e\x04\0\x05rooms\x01\x1f\x01@\
+\x01\x02ids\0\x7f\x04\0\x06cancel\x01\x20\x03\0\x1broom:runtime/outcalls@0.1.0\x05\
+\x05\x01B\x03\x01p}\x01@\x02\x04names\x05value\0\x01\0\x04\0\x0aadd-header\x01\x01\
+\x03\0\x19room:runtime/answer@0.1.0\x05\x06\x01B\x03\x01p}\x01@\0\0\0\x04\0\x04r\
+ead\x01\x01\x03\0\x1droom:runtime/attachment@0.1.0\x05\x07\x01B\x10\x02\x03\x02\x01\
+\x01\x04\0\x07message\x03\0\0\x01ks\x01r\x04\x02ids\x02atw\x03tag\x02\x07message\
+\x01\x04\0\x04sent\x03\0\x03\x01ky\x01r\x03\x05limit\x05\x06before\x02\x05after\x02\
+\x04\0\x05query\x03\0\x06\x01p\x04\x01r\x02\x08messages\x08\x04more\x7f\x04\0\x04\
+page\x03\0\x09\x01q\x03\x08not-kept\0\0\x09forgotten\0\0\x07invalid\x01s\0\x04\0\
+\x0dhistory-error\x03\0\x0b\x01j\x01\x0a\x01\x0c\x01@\x01\x05query\x07\0\x0d\x04\
+\0\x04read\x01\x0e\x03\0\x1aroom:runtime/history@0.1.0\x05\x08\x02\x03\0\0\x0aco\
+nnection\x02\x03\0\0\x0bclose-frame\x01B\x1e\x02\x03\x02\x01\x01\x04\0\x07messag\
+e\x03\0\0\x02\x03\x02\x01\x09\x04\0\x0aconnection\x03\0\x02\x02\x03\x02\x01\x0a\x04\
+\0\x0bclose-frame\x03\0\x04\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\x06\x01q\x05\
+\x09not-found\0\0\x0fstate-too-large\x01y\0\x11message-too-large\x01y\0\x0etoo-m\
+any-sends\x01\x07\0\x0dinvalid-close\x01s\0\x04\0\x10connection-error\x03\0\x08\x01\
+ks\x01p\x03\x01@\x01\x03tag\x0a\0\x0b\x04\0\x04list\x01\x0c\x01ps\x01@\x01\x03ta\
+g\x0a\0\x0d\x04\0\x03ids\x01\x0e\x01k\x03\x01@\x01\x02ids\0\x0f\x04\0\x03get\x01\
+\x10\x01j\0\x01\x09\x01@\x02\x02ids\x07message\x01\0\x11\x04\0\x04send\x01\x12\x01\
+@\x03\x07message\x01\x03tag\x0a\x07without\x0d\0\x11\x04\0\x09broadcast\x01\x13\x01\
+@\x02\x02ids\x05frame\x05\0\x11\x04\0\x05close\x01\x14\x01p}\x01@\x02\x02ids\x05\
+state\x15\0\x11\x04\0\x09set-state\x01\x16\x03\0\x1eroom:runtime/connections@0.1\
+.0\x05\x0b\x02\x03\0\x06\x10connection-error\x01B\x0f\x02\x03\x02\x01\x01\x04\0\x07\
+message\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x10connection-error\x03\0\x02\x01q\x02\
+\x08volatile\0\0\x06latest\x01s\0\x04\0\x04mode\x03\0\x04\x01q\x02\x0aconnection\
+\x01\x03\0\x0binvalid-key\x01y\0\x04\0\x0edelivery-error\x03\0\x06\x01j\0\x01\x07\
+\x01@\x03\x02ids\x07message\x01\x04mode\x05\0\x08\x04\0\x04send\x01\x09\x01ks\x01\
+ps\x01@\x04\x07message\x01\x03tag\x0a\x07without\x0b\x04mode\x05\0\x08\x04\0\x09\
+broadcast\x01\x0c\x03\0\x1broom:runtime/delivery@0.1.0\x05\x0d\x01B+\x02\x03\x02\
+\x01\x04\x04\0\x05limit\x03\0\0\x01q\x05\x0binvalid-key\x01y\0\x0fvalue-too-larg\
+e\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinvalid-range\x01s\0\x0bunavailable\0\0\
+\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\x04\x04\x04\0\x05entry\x03\0\x05\
+\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-after\x07\x03end\x07\x06prefix\x07\
+\x07reverse\x7f\x05limit\x08\x04\0\x0clist-options\x03\0\x09\x01p\x06\x01r\x02\x07\
+entries\x0b\x04more\x7f\x04\0\x04page\x03\0\x0c\x01j\x01\x07\x01\x03\x01@\x01\x03\
+key\x04\0\x0e\x04\0\x03get\x01\x0f\x01p\x04\x01p\x07\x01j\x01\x11\x01\x03\x01@\x01\
+\x04keys\x10\0\x12\x04\0\x08get-many\x01\x13\x01j\0\x01\x03\x01@\x02\x03key\x04\x05\
+value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01\x07entries\x0b\0\x14\x04\0\x08put-\
+many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03key\x04\0\x17\x04\0\x06delete\x01\x18\
+\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\x04\0\x0bdelete-many\x01\x1a\x01j\x01\
+\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\
+\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01\
+@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1aroom:runtime/storage@0.1.0\x05\x0e\x01\
+B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\
+\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\
+\x18room:runtime/alarm@0.1.0\x05\x0f\x01B\x14\x02\x03\x02\x01\x04\x04\0\x05limit\
+\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\0\x09too-often\x01\x01\0\x04\0\x0btime\
+r-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05every\x04\x03tags\x04dat\
+a\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05ev\
+ery\x04\x03tags\x04data\x05\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\
+\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\
+\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime\
+/timers@0.1.0\x05\x10\x02\x03\0\0\x08response\x01B\x1c\x02\x03\x02\x01\x04\x04\0\
+\x05limit\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x01q\x04\x09no\
+t-found\0\0\x09too-large\x01y\0\x08too-many\x01\x01\0\x07invalid\x01s\0\x04\0\x0c\
+stream-error\x03\0\x04\x01r\x02\x02ids\x0cbody-follows\x7f\x04\0\x08incoming\x03\
+\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07request\x01\x09\x01j\x01s\x01\x05\x01@\0\0\
+\x0a\x04\0\x05defer\x01\x0b\x01j\0\x01\x05\x01@\x02\x02ids\x08response\x03\0\x0c\
+\x04\0\x07respond\x01\x0d\x01@\x02\x02ids\x04head\x03\0\x0c\x04\0\x05begin\x01\x0e\
+\x01p}\x01@\x02\x02ids\x05piece\x0f\0\x0c\x04\0\x05write\x01\x10\x01@\x01\x02ids\
+\0\x0c\x04\0\x03end\x01\x11\x04\0\x05abort\x01\x11\x01ps\x01@\0\0\x12\x04\0\x04o\
+pen\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x12\x01B\x11\x02\x03\x02\x01\
+\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x01@\
+\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\x01\0\x04\0\x05flush\x01\
+\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\x01@\x01\x09savep\
+ointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08respo\
+nse\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x13\x01\
+B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
+\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\
+\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x14\x01B\x11\x02\x03\x02\x01\
+\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x01\
+m\x03\x06follow\x06manual\x05error\x04\0\x09redirects\x03\0\x04\x01r\x02\x03keys\
+\x02msw\x04\0\x07caching\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07timeout\x08\x09red\
+irects\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messag\
+es\x04\0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07op\
+tions\x0b\0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\
+\x15\x01B\x10\x01r\x03\x04read\x7f\x05write\x7f\x08presence\x7f\x04\0\x0ccapabil\
+ities\x03\0\0\x01kw\x01r\x03\x06claimss\x0ccapabilities\x01\x04ends\x02\x04\0\x05\
+proof\x03\0\x03\x01ks\x01r\x06\x05partys\x04room\x05\x02msw\x0ccapabilities\x01\x04\
+once\x7f\x06claims\x05\x04\0\x05grant\x03\0\x06\x01k\x04\x01@\0\0\x08\x04\0\x0ao\
+f-request\x01\x09\x01@\x01\x02ids\0\x08\x04\0\x0dof-connection\x01\x0a\x01j\x01s\
+\x01s\x01@\x01\x05grant\x07\0\x0b\x04\0\x06ticket\x01\x0c\x03\0\x1broom:runtime/\
+identity@0.1.0\x05\x16\x01B\x05\x01m\x03\x09websocket\x03sse\x09long-poll\x04\0\x09\
 transport\x03\0\0\x01k\x01\x01@\x01\x02ids\0\x02\x04\0\x0ctransport-of\x01\x03\x03\
-\0\x1droom:runtime/transports@0.1.0\x05\x15\x04\09room:runtime/module-with-all-o\
+\0\x1droom:runtime/transports@0.1.0\x05\x17\x04\09room:runtime/module-with-all-o\
 f-its-exports-removed@0.1.0\x04\0\x0b,\x01\0&module-with-all-of-its-exports-remo\
 ved\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10\
 wit-bindgen-rust\x060.63.0";

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::delivery::Delivery;
 use crate::error::ConnectionError;
 use crate::host::{ConnectionData, Current, Host as _};
 use crate::message::IntoMessage;
@@ -49,14 +50,18 @@ pub enum Transport {
     WebSocket,
     /// Server-sent events to the client, and a POST for each message of the client: `sse = true` of the party.
     Sse,
+    /// Requests that wait for messages to the client, and a POST for each message of the client: `sse = true` and `resume`
+    /// of the party.
+    LongPoll,
 }
 
 impl Transport {
-    /// Its name: `websocket` or `sse`.
+    /// Its name: `websocket`, `sse` or `long-poll`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::WebSocket => "websocket",
             Self::Sse => "sse",
+            Self::LongPoll => "long-poll",
         }
     }
 }
@@ -161,6 +166,19 @@ impl Connection {
     pub fn send(&self, message: impl IntoMessage) -> Result {
         let message = message.into_message()?;
         Current::send(&self.id, message).with_context(|| format!("cannot send to {:?}", self.id))
+    }
+
+    /// Sends a message to this client when the turn commits, which the client may miss: see [`Delivery`].
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); [`ConnectionError::InvalidKey`].
+    pub fn send_as(&self, message: impl IntoMessage, delivery: Delivery) -> Result {
+        let message = message.into_message()?;
+        match delivery {
+            Delivery::Reliable => Current::send(&self.id, message),
+            other => Current::send_as(&self.id, message, &other),
+        }
+        .with_context(|| format!("cannot send to {:?}", self.id))
     }
 
     /// Closes the connection when the turn commits, after earlier messages to it.

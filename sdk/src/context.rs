@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::connection::Connection;
+use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::host::{Current, Host as _};
 use crate::message::{IntoMessage, Message};
@@ -80,6 +81,7 @@ impl Context {
             message: Some(message.into_message()),
             tag: None,
             without: Vec::new(),
+            delivery: Delivery::Reliable,
         }
     }
 
@@ -150,6 +152,7 @@ pub struct Broadcast<'a> {
     message: Option<Result<Message>>,
     tag: Option<String>,
     without: Vec<String>,
+    delivery: Delivery,
 }
 
 impl Broadcast<'_> {
@@ -165,12 +168,24 @@ impl Broadcast<'_> {
         self
     }
 
+    /// Leaves out clients that are behind or away: see [`Delivery::Volatile`].
+    pub fn volatile(mut self) -> Self {
+        self.delivery = Delivery::Volatile;
+        self
+    }
+
+    /// Lets only the newest message with this key wait for each client: see [`Delivery::Latest`].
+    pub fn latest(mut self, key: impl Into<String>) -> Self {
+        self.delivery = Delivery::Latest(key.into());
+        self
+    }
+
     /// Sends now and returns the failure, if there is one, to the caller instead of to the turn.
     ///
     /// # Errors
     /// [`MessageTooLarge`](crate::ConnectionError::MessageTooLarge),
-    /// [`TooManySends`](crate::ConnectionError::TooManySends); or the value cannot be written as
-    /// JSON. Nothing is sent then.
+    /// [`TooManySends`](crate::ConnectionError::TooManySends),
+    /// [`InvalidKey`](crate::ConnectionError::InvalidKey); or the value cannot be written as JSON. Nothing is sent then.
     pub fn send(mut self) -> Result {
         self.send_once()
     }
@@ -179,7 +194,12 @@ impl Broadcast<'_> {
         let Some(message) = self.message.take() else {
             return Ok(());
         };
-        Ok(Current::broadcast(message?, self.tag.as_deref(), &self.without)?)
+        let (message, tag) = (message?, self.tag.as_deref());
+        match &self.delivery {
+            Delivery::Reliable => Current::broadcast(message, tag, &self.without)?,
+            other => Current::broadcast_as(message, tag, &self.without, other)?,
+        }
+        Ok(())
     }
 }
 

@@ -46,6 +46,8 @@ pub enum ConnectionError {
     },
     /// The close code or reason is not one a room may send; the text says why.
     InvalidClose(String),
+    /// The key of a message is empty or longer than the limit `latest_key_bytes_max`, given here in bytes.
+    InvalidKey(u32),
 }
 
 impl fmt::Display for ConnectionError {
@@ -65,6 +67,13 @@ impl fmt::Display for ConnectionError {
                 write!(f, "this turn sends more than {limit} = {max} allows; {raise}, or send less")
             }
             Self::InvalidClose(why) => write!(f, "the close frame cannot be sent: {why}"),
+            Self::InvalidKey(max) => {
+                let raise = Raise("latest_key_bytes_max");
+                write!(
+                    f,
+                    "the key of a message has 1 to {max} bytes; {raise}, or take a shorter one"
+                )
+            }
         }
     }
 }

@@ -17,12 +17,13 @@ use crate::bindings::exports::room::runtime::{
     timer_events,
 };
 use crate::bindings::room::runtime::{
-    alarm, answer, attachment, connections, fetch_now, history, identity, inbox, log, outcalls,
-    room, storage, streams, timers, transports, types,
+    alarm, answer, attachment, connections, delivery, fetch_now, history, identity, inbox, log,
+    outcalls, room, storage, streams, timers, transports, types,
 };
 use crate::connection::{Close, Connection, Transport};
 use crate::context::Context;
 use crate::cron::Cron;
+use crate::delivery::Delivery;
 use crate::error::{
     ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError, too_deep,
 };
@@ -274,6 +275,7 @@ impl Host for Wasm {
         transports::transport_of(id).map(|transport| match transport {
             transports::Transport::Websocket => Transport::WebSocket,
             transports::Transport::Sse => Transport::Sse,
+            transports::Transport::LongPoll => Transport::LongPoll,
         })
     }
 
@@ -287,6 +289,19 @@ impl Host for Wasm {
         without: &[String],
     ) -> Result<(), ConnectionError> {
         Ok(connections::broadcast(&message.into(), tag, without)?)
+    }
+
+    fn send_as(id: &str, message: Message, delivery: &Delivery) -> Result<(), ConnectionError> {
+        Ok(delivery::send(id, &message.into(), &delivery.into())?)
+    }
+
+    fn broadcast_as(
+        message: Message,
+        tag: Option<&str>,
+        without: &[String],
+        delivery: &Delivery,
+    ) -> Result<(), ConnectionError> {
+        Ok(delivery::broadcast(&message.into(), tag, without, &delivery.into())?)
     }
 
     fn close(id: &str, code: u16, reason: &str) -> Result<(), ConnectionError> {

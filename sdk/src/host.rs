@@ -9,6 +9,7 @@
 
 use crate::Result as AnyResult;
 use crate::connection::{Connection, Transport};
+use crate::delivery::Delivery;
 use crate::error::{
     ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError,
 };
@@ -136,6 +137,15 @@ pub trait Host {
         message: Message,
         tag: Option<&str>,
         without: &[String],
+    ) -> Result<(), ConnectionError>;
+    /// Sends with a delivery that is not reliable.
+    fn send_as(id: &str, message: Message, delivery: &Delivery) -> Result<(), ConnectionError>;
+    /// Broadcasts with a delivery that is not reliable.
+    fn broadcast_as(
+        message: Message,
+        tag: Option<&str>,
+        without: &[String],
+        delivery: &Delivery,
     ) -> Result<(), ConnectionError>;
     fn history(options: &SentOptions) -> Result<SentMessages, HistoryError>;
     fn close(id: &str, code: u16, reason: &str) -> Result<(), ConnectionError>;

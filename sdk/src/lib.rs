@@ -58,6 +58,7 @@ pub mod bindings;
 mod connection;
 mod context;
 mod cron;
+mod delivery;
 mod error;
 #[cfg(all(target_family = "wasm", not(feature = "test-host")))]
 #[doc(hidden)]
@@ -88,11 +89,17 @@ mod uri;
 #[doc = include_str!("../IDENTITY.md")]
 struct Guide;
 
+/// The guide to transports, whose examples in Rust are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../CONNECTING.md")]
+struct ConnectingGuide;
+
 pub use anyhow::{anyhow, bail, ensure};
 
 pub use connection::{Close, Connection, Transport};
 pub use context::{Alarm, Broadcast, Context};
 pub use cron::Cron;
+pub use delivery::Delivery;
 pub use error::{
     ConnectionError, Error, HistoryError, OutcallError, Result, StatusError, StorageError,
     StreamError, TimerError,
@@ -116,10 +123,10 @@ pub use timer::{Schedule, Timer};
 /// What a room's source needs: `use room_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        Answer, BodyPiece, Call, Capabilities, Chunk, Close, Connection, Context, Cron, Error,
-        Fetched, IntoMessage, Lobby, Message, OutcallFailure, ProjectEnv, Reply, Request, Response,
-        ResponseStream, Result, Room, ServerEvent, SocketVerdict, StatusError, StreamEnd, Ticket,
-        Timer, Timestamp, Verdict, anyhow, bail, ensure, log,
+        Answer, BodyPiece, Call, Capabilities, Chunk, Close, Connection, Context, Cron, Delivery,
+        Error, Fetched, IntoMessage, Lobby, Message, OutcallFailure, ProjectEnv, Reply, Request,
+        Response, ResponseStream, Result, Room, ServerEvent, SocketVerdict, StatusError, StreamEnd,
+        Ticket, Timer, Timestamp, Verdict, anyhow, bail, ensure, log,
     };
 }
 

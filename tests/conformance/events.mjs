@@ -140,7 +140,7 @@ test("the guide's page talks to its room", async () => {
 
 test("the guide's commands connect, post and publish", async () => {
   const at = (code) => code.trim().replaceAll("http://127.0.0.1:1999", server.url);
-  const [listen, say, publish, batch] = blocks("sh").map(at);
+  const [listen, say, polled, publish, batch] = blocks("sh").map(at);
   const client = new Client(url("lobby", "_pk=ada"));
   const { secret } = JSON.parse(await client.next("welcome"));
   const shell = async (code) => (await run("sh", ["-c", code], {
@@ -149,10 +149,47 @@ test("the guide's commands connect, post and publish", async () => {
   assert.match(await shell(`timeout 1 ${listen} || true`), /event: welcome\ndata: .*"connection"/);
   assert.equal(await shell(say), "");
   assert.equal(await client.next("message", (data) => data === "hello"), "hello");
+  const { welcome } = JSON.parse(await shell(polled.replace("/main/", "/polled/")));
+  assert.deepEqual([welcome.connection, welcome.arrival], ["ada", "new"]);
   assert.match(await shell(publish), /^\{"id":"\d+-\d+"\}$/);
   assert.equal(await client.next("message", (data) => data.includes("deployed")), '{"deployed":"v7"}');
   const { results } = JSON.parse(await shell(batch));
   assert.deepEqual(results.map(({ status }) => status), [200, 404]);
   assert.equal(await client.next("message", (data) => data === "one of many"), "one of many");
   client.source.close();
+});
+
+test("the guide's client polls, comes back to a server that was away, and ends with a final close", async () => {
+  const { poll } = await import(`data:text/javascript,${encodeURIComponent(blocks("js")[1])}`);
+  const room = `${server.url}/parties/polled/guide`;
+  const heard = [];
+  let wake = () => {};
+  const hear = (what) => {
+    heard.push(what);
+    wake();
+  };
+  const next = (fits) => within(STEP_MS, String(fits), (async () => {
+    for (;;) {
+      const at = heard.findIndex(fits);
+      if (at >= 0) return heard.splice(0, at + 1)[at];
+      await new Promise((resolve) => { wake = resolve; });
+    }
+  })(), () => JSON.stringify(heard));
+  const say = ({ connection, secret }, text) => fetch(`${room}?_connection=${connection}`, {
+    method: "POST", body: text, headers: { "x-room-secret": secret, "content-type": "text/plain" },
+  });
+  const ended = poll(room, hear);
+  let { welcome } = await next(({ welcome }) => welcome);
+  for (const text of ["one", "two", "three"]) {
+    assert.equal((await say(welcome, text)).status, 204);
+    await next((message) => message.text === text);
+  }
+  await server.kill();
+  server = await Server.start({ port: server.port });
+  const before = welcome;
+  ({ welcome } = await next(({ welcome }) => welcome));
+  assert.deepEqual([welcome.connection, welcome.arrival], [before.connection, "gap"]);
+  assert.equal((await say(welcome, "close 4001 bye")).status, 204);
+  const { closed } = await within(STEP_MS, "end", ended);
+  assert.deepEqual(closed, { code: 4001, reason: "bye" });
 });

@@ -190,6 +190,7 @@ async fn inspecting_a_room_shows_its_state_without_waking_it() {
     assert_eq!(first["state"], json!({"json": "kept"}));
     assert_eq!(seen["memory"], Value::Null, "a room without an instance has no memory");
     assert_eq!(first["lag"], json!({"messages": 0, "bytes": 0}));
+    assert_eq!(first["transport"], "websocket");
     let uri = first["uri"].as_str().unwrap();
     assert!(uri.ends_with("/parties/main/lobby?_pk=a&state=…&tags=…&token=…"), "{uri}");
     assert_eq!((&seen["connection_count"], &seen["busy"]), (&json!(2), &json!(false)));

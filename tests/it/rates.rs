@@ -1,7 +1,9 @@
 //! Clients that connect or send too fast.
 
+use room_auth::testing::Issuer;
+use room_runtime::clock::Clock;
 use room_runtime::{Limits, Preamble};
-use room_tests::{RawClient, Reply, Requests, Setup, TestClient, TestNode};
+use room_tests::{RawClient, Reply, Requests, Setup, TestClient, TestNode, guest, until};
 use serde_json::json;
 
 const ROOM: &str = "/parties/main/lobby";
@@ -152,4 +154,41 @@ async fn one_room_that_gets_too_much_leaves_other_rooms_their_rate() {
     for _ in 0..10 {
         assert_eq!(other.ask(json!([{"say": "served"}])).await, "served");
     }
+}
+
+#[tokio::test]
+async fn a_user_has_only_so_many_connections_to_a_room() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let exp = Clock::system().wall_ms() / 1_000 + 60;
+    let token = |user: &str| Issuer::hs(secret).token(&json!({ "sub": user, "exp": exp }));
+    let setup = Setup::memory().sse().limits(|limits| limits.user_connections_max = 2);
+    let node = setup.auth(&json!({ "secret": "AUTH_SECRET" })).start_empty().await;
+    node.deploy(guest("puppet"), &[("AUTH_SECRET", secret)]).await.unwrap();
+    let (ada, bob) = (token("ada"), token("bob"));
+    let opens = async |id: &str, token: &str| {
+        let mut client = node.connect(&format!("lobby?_pk={id}&token={token}")).await;
+        assert_eq!(client.echo("hi").await, "hi");
+        client
+    };
+    let (first, _second) = (opens("1", &ada).await, opens("2", &ada).await);
+    let text = "this user has 2 connections to the room, as many as user_connections_max allows: close one first";
+    let mut third = node.connect(&format!("lobby?_pk=3&token={ada}")).await;
+    assert_eq!(third.closed().await, (1008, text.to_owned()));
+    let events = [("Accept", "text/event-stream")];
+    let path = format!("{ROOM}?_pk=3&token={ada}");
+    let reply = node.request("GET", &path, &events, &[]).await;
+    assert_eq!((reply.status, reply.text().as_str()), (429, text));
+    // Another user, another room, and a connection that takes the place of an own one.
+    let _bob = opens("4", &bob).await;
+    let mut elsewhere = node.connect(&format!("other?_pk=3&token={ada}")).await;
+    assert_eq!(elsewhere.echo("hi").await, "hi");
+    let _replaces = opens("2", &ada).await;
+    drop(first);
+    until("the first to be gone", async || {
+        let mut client = node.connect(&format!("lobby?_pk=5&token={ada}")).await;
+        client.try_send("hi").await;
+        !matches!(client.recv().await, room_tests::Got::Close(..))
+    })
+    .await;
+    assert!(metric(&node, "room_upgrades_refused_total{reason=\"user_full\"}").await >= 2);
 }

@@ -413,3 +413,16 @@ async fn draining_closes_sockets_one_by_one_and_each_works_until_then() {
     assert!(worked.load(Ordering::SeqCst) > 0, "no socket worked once the first was closed");
     clients.join_all().await;
 }
+
+#[tokio::test]
+async fn an_offer_of_compression_is_declined_and_the_socket_works() {
+    let node = Setup::memory().start().await;
+    for offer in ["permessage-deflate", "permessage-deflate; client_max_window_bits, x-other"] {
+        let headers = [("sec-websocket-extensions", offer)];
+        let path = "/parties/main/lobby?quiet=1";
+        let mut client = TestClient::try_connect(node.addr(), path, &headers).await.unwrap();
+        assert_eq!(client.header("sec-websocket-extensions"), None);
+        let text = "a text that could be compressed, ".repeat(1_000);
+        assert_eq!(client.echo(&text).await, text);
+    }
+}

@@ -124,6 +124,9 @@ fn turns(times: &Value) -> String {
 fn connection(connection: &Value) -> String {
     let id = connection["id"].as_str().unwrap_or_default();
     let mut told = format!("    {id}  {}", connection["uri"].as_str().unwrap_or_default());
+    if let Some(transport) = connection["transport"].as_str().filter(|name| *name != "websocket") {
+        told.push_str(&format!("  by {transport}"));
+    }
     let tags: Vec<&str> = list(&connection["tags"]).filter_map(Value::as_str).collect();
     if !tags.is_empty() {
         told.push_str(&format!("  tags {}", tags.join(",")));
@@ -179,6 +182,10 @@ mod tests {
             "connections": [{
                 "id": "a", "uri": "http://h/party/lobby?_pk=a", "tags": ["red"],
                 "state": {"json": {"x": 1}}, "lag": {"messages": 2, "bytes": 9}, "closing": false,
+                "transport": "websocket",
+            }, {
+                "id": "b", "uri": "http://h/party/lobby?_pk=b", "tags": [], "state": null,
+                "lag": {"messages": 0, "bytes": 0}, "transport": "long-poll", "away": true,
             }],
             "next": "7",
         });
@@ -193,6 +200,7 @@ mod tests {
               module       0123abcd
               memory       1.2 MiB, of 16.0 MiB that a room may have
                 a  http://h/party/lobby?_pk=a  tags red  state {"x":1}  behind by 2 messages, 9 bytes
+                b  http://h/party/lobby?_pk=b  by long-poll  away
                 … more: --after 7
         "#]]
         .assert_eq(&format!("{}\n", shown(&report)));

@@ -50,7 +50,9 @@ impl Room for Cursors {
         let Point { x, y } = message.json()?;
         let at = Point { x: x.clamp(0.0, 1.0), y: y.clamp(0.0, 1.0) };
         conn.set_state(&at)?;
-        ctx.broadcast(&ToClient::Update(Cursor { id: conn.id(), at })).except(conn);
+        // A client that is behind needs only where a cursor is now.
+        let update = ctx.broadcast(&ToClient::Update(Cursor { id: conn.id(), at }));
+        update.latest(conn.id()).except(conn);
         Ok(())
     }
 

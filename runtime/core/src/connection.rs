@@ -47,6 +47,20 @@ pub enum Transport {
     WebSocket,
     /// Server-sent events to the client, and a POST for each message of the client.
     Sse,
+    /// Requests that wait for messages to the client, and a POST for each message of the client.
+    #[serde(rename = "long-poll")]
+    LongPoll,
+}
+
+impl Transport {
+    /// Returns its name, as rooms in scripts, operators and the logs know it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::Sse => "sse",
+            Self::LongPoll => "long-poll",
+        }
+    }
 }
 
 /// The state of a connection's link, which only moves forward.

@@ -94,6 +94,11 @@ impl Identity {
         }
     }
 
+    /// Returns the user that it is, `sub` of its claims, as JSON; `None` if the claims name nobody.
+    pub fn user(&self) -> Option<String> {
+        self.subject().filter(|subject| !subject.is_null()).map(|subject| subject.to_string())
+    }
+
     fn subject(&self) -> Option<serde_json::Value> {
         let claims: serde_json::Value = serde_json::from_str(self.claims()).ok()?;
         claims.get("sub").cloned()

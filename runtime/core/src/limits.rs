@@ -26,13 +26,14 @@ pub struct LimitRow {
 }
 
 /// Limits that may be set to 0.
-const MAY_BE_ZERO: [&str; 6] = [
+const MAY_BE_ZERO: [&str; 7] = [
     "drain_spread_ms",
     "address_connects_per_s",
     "connection_messages_per_s",
     "connection_bytes_per_s",
     "room_messages_per_s",
     "room_bytes_per_s",
+    "user_connections_max",
 ];
 
 impl LimitRow {
@@ -121,10 +122,14 @@ limits! {
     room_bytes_per_s: "bytes/s" = 0, "Bytes of such messages to one room; 0 for no bound", "as with `room_messages_per_s`";
     half_open_max: "connections" = 4_096, "Connections that have not sent the head of their first request", "the one that has been silent longest is closed";
     room_connections_max: "connections" = 5_000, "Open connections of one room, with those whose clients are away", "accepted and closed with 1013";
+    user_connections_max: "connections" = 0, "Connections of one user to one room, with those whose clients are away; a user is the `sub` of a token or a ticket; 0 for no bound", "accepted and closed with 1008; 429 for event streams and polls";
     replacements_max: "replacements" = 10, "Connections with one id that replace each other within `replacement_window_ms`", "the newer one is accepted and closed with 1013, and the log names the id";
     replacement_window_ms: "ms" = 60_000, "Time within which replacements of one id are counted together", "the count starts again";
     outbox_bytes_max: "bytes" = 36 * MIB, "Bytes queued for one connection, and for one stream", "that connection is closed with 1013, and that stream is cut; its room never waits";
     outbox_frames_max: "frames" = 16_384, "Frames queued for one connection, and writes queued for one stream", "that connection is closed with 1013, and that stream is cut; its room never waits";
+    volatile_frames_max: "frames" = 64, "Frames queued for a connection up to which it gets a volatile message", "it does not get the message, which is counted";
+    volatile_bytes_max: "bytes" = 64 * KIB, "Bytes queued for a connection up to which it gets a volatile message", "it does not get the message, which is counted";
+    latest_key_bytes_max: "bytes" = 128, "Length of the key of a message that replaces a waiting one (`latest`)", "the send is refused";
     resume_ms_max: "ms" = 600_000, "Time for which a client of a party with `resume` may be away: its connection stays, and so does its room", "the project is refused";
     session_rooms_max: "rooms" = 64, "Rooms that one socket of the subprotocol `room.1` has joined or is joining", "a further `join` is refused with `session_full`";
     session_waiting_max: "messages" = 256, "Messages of one socket of `room.1` that wait for space in mailboxes", "a message to a room without space is refused with `busy`; the other rooms are unaffected";
@@ -172,6 +177,8 @@ limits! {
     stream_idle_ms_max: "ms" = 3_600_000, "Time without a write to a stream of a room", "the stream is cut, and on_stream_close; an EventSource connects again";
     stream_keep_alive_ms: "ms" = 15_000, "Time without a write to a stream of server-sent events (`text/event-stream`)", "the server sends a comment, which no page sees";
     sse_retry_ms: "ms" = 2_000, "Time after which an EventSource connects again, up to as much more by chance", "it connects again";
+    poll_ms_max: "ms" = 25_000, "Time for which a client's long poll waits for a message", "it is answered without one, and the client polls again";
+    poll_answer_bytes_max: "bytes" = MIB, "Size of the answer to a long poll", "the message that exceeds it is its last one, and the client gets the rest with its next poll";
     publish_batch_max: "messages" = 256, "Messages in one batch of `/_room/publish`", "413";
     publish_batch_bytes_max: "bytes" = 4 * MIB, "Size of the body of such a batch", "413";
     publish_once_ms: "ms" = 600_000, "Time for which a room knows the idempotency key of a publication", "a repetition is carried out again";

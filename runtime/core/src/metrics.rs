@@ -13,8 +13,8 @@
 mod labels;
 
 pub use labels::{
-    AuthRefusal, BadPreamble, CacheLookup, CallEnd, Crowd, FetchEnd, LabelValues, RateBound,
-    Refusal, ResumeGap, StatusClass, StreamCut, TurnEnd,
+    AuthRefusal, BadPreamble, CacheLookup, CallEnd, Crowd, FetchEnd, LabelValues, MissedMessage,
+    PollEnd, RateBound, Refusal, ResumeGap, StatusClass, StreamCut, TurnEnd,
 };
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
@@ -236,6 +236,8 @@ metrics! {
             "Messages of clients and publications that were refused because they came too fast, by the limit";
         outbox_overflows: Counter = "room_outbox_overflows_total", "connections",
             "Connections and streams that the server closed because the client read too slowly";
+        missed: CounterBy<MissedMessage> = "room_messages_missed_total", "messages",
+            "Messages that a slow client did not get, as the room allows: volatile ones, and those that a newer one with the same key replaced";
         resumed: Counter = "room_resumed_total", "connections",
             "Clients that came back to their connection and got what they had missed";
         resume_gaps: CounterBy<ResumeGap> = "room_resume_gaps_total", "clients",
@@ -304,11 +306,13 @@ metrics! {
     /// The metrics of the door.
     door DoorMetrics {
         sockets: Gauge = "room_sockets_open", "sockets",
-            "Open WebSockets and event streams, including those that are being refused";
+            "Open WebSockets, event streams and waiting polls, including those that are being refused";
         open_seconds: Histogram = "room_open_seconds", "seconds",
             "Time from an accepted client's request to its WebSocket or event stream, including hooks";
         refusals: CounterBy<Refusal> = "room_upgrades_refused_total", "handshakes",
             "WebSocket handshakes and event streams that the server refused";
+        polls: CounterBy<PollEnd> = "room_polls_total", "polls",
+            "Long polls that the server answered, by what the answer had: a welcome, messages, nothing, a close, or that a newer poll took its place";
         auth_refusals: CounterBy<AuthRefusal> = "room_auth_refused_total", "requests",
             "Requests and WebSocket handshakes that `[auth]` refused, and messages that a ticket does not allow";
         jwks_fetches: CounterBy<FetchEnd> = "room_jwks_fetches_total", "requests",

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+mod delivery;
 mod effects;
 mod history;
 mod jobs;
@@ -21,6 +22,7 @@ mod savepoint;
 mod space;
 mod view;
 
+pub use delivery::{DeliveryMode, FleetingMessage, FleetingReceivers};
 use effects::entry_bytes;
 pub use effects::is_meant_for;
 pub use effects::{AlarmChange, Cleared, Effects, Output, Tags, TickChange, Writes};

@@ -180,6 +180,11 @@ pub(super) fn put_token(parts: &mut Parts, token: &str) {
     }
 }
 
+/// Returns true if a request has a token, valid or not.
+pub(super) fn has_token(parts: &Parts, auth: &PartyAuth) -> bool {
+    take_token(&mut parts.clone(), auth).map_or(true, |token| token.is_some())
+}
+
 /// Takes the token out of a request.
 fn take_token(
     parts: &mut Parts,

@@ -20,8 +20,10 @@ mod hooks;
 mod http;
 mod identity;
 mod listener;
+mod openapi;
 mod outside;
 mod overlay;
+mod poll;
 mod porter;
 mod post;
 mod publish;
@@ -167,6 +169,7 @@ impl FrontDoor {
             .route("/_room/overlay.js", get(overlay::script))
             .route("/_room/overlay", get(overlay::events))
             .route("/_room/client.js", get(client::script))
+            .route("/_room/openapi.json", get(openapi::describe))
             .route(publish::PATH, any(publish::many))
             .route("/_room/publish/{*room}", any(publish::single))
             .fallback(anywhere)
@@ -351,6 +354,10 @@ async fn to_room(State(door): State<FrontDoor>, request: Request) -> Response {
     }
     if sse::is_asked_for(&door, &request, &named) {
         return page.admit(sse::open(door, request, &named).await);
+    }
+    if poll::is_one(&door, &request, &named) {
+        // Boxed, because every other request would otherwise reserve the space for it.
+        return page.admit(Box::pin(poll::answer(&door, request, &named)).await);
     }
     let answer = match post::is_one(&door, &request, &named) {
         true => post::receive(&door, request, &named).await,

@@ -18,7 +18,7 @@ use room_core::id::ConnectionSecret;
 use room_rooms::room::{ClientPost, RoomError};
 
 /// The header with the connection's secret.
-const SECRET: HeaderName = HeaderName::from_static("x-room-secret");
+pub(super) const SECRET: HeaderName = HeaderName::from_static("x-room-secret");
 /// The parameter with the connection's id.
 const CONNECTION_PARAMETER: &str = "_connection";
 /// The parameter with the secret, for clients that cannot set a header (`navigator.sendBeacon`).

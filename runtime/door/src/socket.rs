@@ -226,7 +226,8 @@ async fn enter(
         let is_session = entry == RoomEntry::Session
             || transport == Transport::WebSocket
                 && protocol.as_ref().is_some_and(|protocol| protocol == ROOM_PROTOCOL);
-        let has_secret = transport == Transport::Sse || form == MessageForm::WithIds || is_session;
+        let has_secret =
+            transport != Transport::WebSocket || form == MessageForm::WithIds || is_session;
         let secret = has_secret.then(ConnectionSecret::random);
         let visitor = ConnectingClient {
             id: id.clone(),

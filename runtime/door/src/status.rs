@@ -93,6 +93,11 @@ pub enum DoorError {
     /// The party's module takes no publications.
     #[error("the module of party {0} has no on_publish: build it with a newer room-sdk")]
     NoPublish(PartyName),
+    /// The party does not keep the connections of clients between two polls.
+    #[error(
+        "party {0} has no `resume` in room.toml, and long polling needs it: set it, as in resume = \"2m\""
+    )]
+    NoResume(PartyName),
     /// The path takes POST alone.
     #[error("this path takes POST alone")]
     OnlyPost,
@@ -168,7 +173,7 @@ impl DoorError {
             Self::Auth(error) if error.is_transient() => (503, 1013),
             Self::PublishKey | Self::Auth(_) => (401, 4401),
             Self::BatchTooLarge(_) => (413, 1009),
-            Self::NoPublish(_) => (501, 1011),
+            Self::NoPublish(_) | Self::NoResume(_) => (501, 1011),
             Self::OnlyPost => (405, 4405),
             Self::NotFound | Self::UnknownHost | Self::Room(Unreachable::UnknownParty(_)) => {
                 (404, 4404)
@@ -186,7 +191,7 @@ impl DoorError {
                     (503, 1013)
                 }
                 RoomError::Draining => (503, 1012),
-                RoomError::TooFast(_) => (429, 1008),
+                RoomError::TooFast(_) | RoomError::UserFull(_) => (429, 1008),
                 RoomError::NotYours | RoomError::ReadOnly => (403, 4403),
                 RoomError::Over => (410, 4410),
                 RoomError::TimedOut => (504, 1013),
@@ -214,6 +219,7 @@ impl DoorError {
             | Self::Publication(_)
             | Self::BatchTooLarge(_)
             | Self::NoPublish(_)
+            | Self::NoResume(_)
             | Self::OnlyPost => Refusal::Malformed,
             Self::NotFound | Self::UnknownHost | Self::Room(Unreachable::UnknownParty(_)) => {
                 Refusal::NotFound
@@ -232,6 +238,7 @@ impl DoorError {
                 RoomError::Busy => Refusal::Busy,
                 RoomError::TooFast(_) => Refusal::Rate,
                 RoomError::Full => Refusal::Full,
+                RoomError::UserFull(_) => Refusal::UserFull,
                 RoomError::Contended => Refusal::Contended,
                 RoomError::Guest(_) => Refusal::Guest,
                 RoomError::Storage(_) => Refusal::Storage,
@@ -375,6 +382,7 @@ mod tests {
             DoorError::Publication("it has no text".to_owned()),
             DoorError::BatchTooLarge(10),
             DoorError::NoPublish(PartyName::parse("x").unwrap()),
+            DoorError::NoResume(PartyName::parse("x").unwrap()),
             DoorError::OnlyPost,
             DoorError::Elsewhere(NodeId::new("b")),
             DoorError::Looped { home: NodeId::new("b"), own: NodeId::new("a") },
@@ -384,6 +392,7 @@ mod tests {
             DoorError::HooksFull("door_instances_max"),
             room(RoomError::Busy),
             room(RoomError::Full),
+            room(RoomError::UserFull(10)),
             room(RoomError::Contended),
             room(RoomError::Gone),
             room(RoomError::Draining),
@@ -446,6 +455,7 @@ mod tests {
             400 4400 this cannot be published: it has no text 
             413 1009 the batch has more than 10 messages (publish_batch_max) 
             501 1011 the module of party x has no on_publish: build it with a newer room-sdk 
+            501 1011 party x has no `resume` in room.toml, and long polling needs it: set it, as in resume = "2m" 
             405 4405 this path takes POST alone 
             421 4421 the room lives on node b: ask that node 
             508 4508 node a was sent a request for a room of node b: all nodes of a space must be given the same names 
@@ -455,6 +465,7 @@ mod tests {
             503 1013 as many hooks run as door_instances_max allows: try again later retry
             503 1013 the room is busy retry
             503 1013 the room is full 
+            429 1008 this user has 10 connections to the room, as many as user_connections_max allows: close one first 
             503 1013 connections with this id replace each other too often: an id belongs to one connection 
             503 1013 the room stopped retry
             503 1012 the server is shutting down retry

@@ -42,3 +42,12 @@ pub(crate) mod outcalling {
         exports: { default: async },
     });
 }
+
+/// The interface of `sdk/wit/delivery.wit`, which not every module has.
+pub(crate) mod fleeting {
+    wasmtime::component::bindgen!({
+        path: "../../sdk/wit",
+        world: "fleeting",
+        imports: { default: trappable },
+    });
+}

@@ -11,6 +11,7 @@ use crate::bindings::room::runtime::{
     alarm, connections, log, room, storage, timers, transports, types,
 };
 use crate::budget::Budget;
+use crate::delivery;
 use crate::fault::Overrun;
 use crate::flush::Flushes;
 use crate::history;
@@ -136,6 +137,7 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<HostS
     answer::add_to_linker(&mut linker)?;
     attachment::add_to_linker(&mut linker)?;
     history::add_to_linker(&mut linker)?;
+    delivery::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 
@@ -190,6 +192,7 @@ impl transports::Host for HostState {
         Ok(turn.connection(&id).map(|connection| match connection.transport {
             Transport::WebSocket => transports::Transport::Websocket,
             Transport::Sse => transports::Transport::Sse,
+            Transport::LongPoll => transports::Transport::LongPoll,
         }))
     }
 }

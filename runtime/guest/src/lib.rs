@@ -8,6 +8,7 @@ mod attachment;
 mod batch;
 mod bindings;
 mod budget;
+mod delivery;
 mod engine;
 mod exports;
 mod fault;

@@ -7,7 +7,7 @@ import * as as from "./format.js";
 
 /** The panel, and how it is told what there is. */
 export function connections(path) {
-  const list = table("Connections", ["Id", "Since", "+#Lag", "+Tags", "State", ""]);
+  const list = table("Connections", ["Id", "Since", "+By", "+#Lag", "+Tags", "State", ""]);
   const empty = el("p", { class: "empty" }, "Nobody is connected.");
   const total = el("span", { class: "state" });
   const node = panel("Connections", [total], list.node, empty);
@@ -38,6 +38,7 @@ function makeRow({ id, uri }, path) {
     {},
     el("th", { scope: "row", title: uri }, id),
     el("td", { class: "since" }),
+    el("td", { class: "transport" }),
     el("td", { class: "number lag" }),
     el("td", { class: "tags" }),
     el("td", { class: "mono cut" }),
@@ -45,9 +46,10 @@ function makeRow({ id, uri }, path) {
   );
 }
 
-function updateRow(row, { since_ms, lag, tags, state, state_bytes, closing, away }) {
-  const [, since, behind, tagged, stated] = row.children;
+function updateRow(row, { since_ms, transport, lag, tags, state, state_bytes, closing, away }) {
+  const [, since, by, behind, tagged, stated] = row.children;
   say(since, closing ? "closing" : away ? "away" : as.ago(since_ms));
+  say(by, transport);
   say(behind, as.count(lag.messages));
   say(tagged, tags.join(", "));
   say(

@@ -29,6 +29,13 @@ export default class Tested extends Server {
     }
     if (message === "loop") for (;;);
     if (message === "transport") return connection.send(connection.transport);
+    if (message === "moves") {
+      this.broadcast("at 1", [connection.id], { latest: "at" });
+      this.broadcast("typing", [], { volatile: true });
+      connection.send("both", {});
+      return connection.send("seen", { latest: "seen" });
+    }
+    if (message === "badly") return connection.send("x", { latest: "at", volatile: true });
     if (message === "who") return connection.send(JSON.stringify([connection.claims, connection.capabilities]));
     if (message === "count") return connection.send(String(this.heap ?? 0));
     if (message === "said") return connection.send(JSON.stringify(this.readHistory({ limit: 2 })));
@@ -628,4 +635,27 @@ fn a_file_that_cannot_be_loaded_says_why() {
     assert!(refused("import 'left-pad';").contains("npm install"));
     let room = room_engine::check(Script::new("import 'roomkit/test'; export default class {}"));
     assert!(room.is_ok(), "natively the module is there: {room:?}");
+}
+
+#[test]
+fn a_test_sees_how_a_message_was_sent() {
+    passes(
+        "const room = new TestRoom('lobby');
+        const [ada, bob] = [room.connect('ada'), room.connect('bob')];
+        ada.send('moves');
+        assert.deepEqual(bob.deliveries(), [
+          { message: 'at 1', delivery: { latest: 'at' } },
+          { message: 'typing', delivery: { volatile: true } },
+        ]);
+        assert.deepEqual(ada.deliveries(), [
+          { message: 'typing', delivery: { volatile: true } },
+          { message: 'both', delivery: {} },
+          { message: 'seen', delivery: { latest: 'seen' } },
+        ]);
+        ada.send('badly');
+        assert.match(room.takeErrors()[0], /not both/);
+        const poller = room.connect('cy', { transport: 'long-poll' });
+        poller.send('transport');
+        assert.deepEqual(poller.received(), ['long-poll']);",
+    );
 }

@@ -5,8 +5,9 @@
 use super::Wasm;
 use crate::bindings::exports::room::runtime::{door, fetch, stream_events};
 use crate::bindings::room::runtime::{
-    connections, history, identity, log, outcalls, storage, streams, timers, types,
+    connections, delivery, history, identity, log, outcalls, storage, streams, timers, types,
 };
+use crate::delivery::Delivery;
 use crate::error::{
     ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError,
 };
@@ -40,6 +41,25 @@ impl From<identity::Proof> for IdentityRecord {
         let held = all.into_iter().filter(|(held, _)| *held);
         let capabilities = held.fold(Capabilities::NONE, |some, (_, one)| some | one);
         Self { claims, capabilities, ends_ms }
+    }
+}
+
+impl From<&Delivery> for delivery::Mode {
+    fn from(delivery: &Delivery) -> Self {
+        match delivery {
+            Delivery::Latest(key) => Self::Latest(key.clone()),
+            // A reliable message goes another way.
+            Delivery::Volatile | Delivery::Reliable => Self::Volatile,
+        }
+    }
+}
+
+impl From<delivery::DeliveryError> for ConnectionError {
+    fn from(error: delivery::DeliveryError) -> Self {
+        match error {
+            delivery::DeliveryError::Connection(error) => error.into(),
+            delivery::DeliveryError::InvalidKey(max) => Self::InvalidKey(max),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::room_url;
 use super::runner::Runner;
 use super::world::Inbox;
 use crate::connection::{Close, Transport};
+use crate::delivery::Delivery;
 use crate::http::{Request, Response, header_all};
 use crate::identity::Identity;
 use crate::message::{IntoMessage as _, Message};
@@ -141,6 +142,12 @@ impl<R: Room> TestClient<R> {
 
     /// Takes what arrived since the last call.
     pub fn received(&self) -> Vec<Message> {
+        self.deliveries().into_iter().map(|(message, _)| message).collect()
+    }
+
+    /// Takes what arrived since the last call, with how the room sent it. A client under test takes every message at once, so
+    /// it misses none.
+    pub fn deliveries(&self) -> Vec<(Message, Delivery)> {
         self.inbox(|inbox| inbox.received.drain(..).collect())
     }
 

@@ -4,6 +4,7 @@
 //! default the mock refuses, with the same error. It does not know a project's own `[limits]`.
 
 use crate::connection::NO_CODE;
+use crate::delivery::Delivery;
 use crate::error::{ConnectionError, OutcallError, StorageError, TimerError};
 use crate::host::{OutcallRecord, OutcallTarget, TimerRecord};
 use crate::http::{Header, Request, Response, Rest, Verdict};
@@ -14,6 +15,8 @@ use crate::uri;
 pub(super) const MESSAGE_BYTES_MAX: u32 = 1024 * 1024;
 /// A longer message of a room is refused.
 const ROOM_MESSAGE_BYTES_MAX: u32 = 32 * 1024 * 1024;
+/// A longer key of a message that replaces another is refused.
+const LATEST_KEY_BYTES_MAX: u32 = 128;
 /// A longer key is refused.
 pub(super) const KEY_BYTES_MAX: u32 = 2048;
 /// A longer value is refused.
@@ -155,6 +158,16 @@ fn fits(bytes: &[u8], max: u32) -> bool {
 /// True if a client may send it.
 pub(super) fn may_come(message: &Message) -> bool {
     fits(message.as_bytes(), MESSAGE_BYTES_MAX)
+}
+
+/// Refuses the key of a message that cannot be one.
+pub(super) fn check_delivery(delivery: &Delivery) -> Result<(), ConnectionError> {
+    match delivery {
+        Delivery::Latest(key) if key.is_empty() || key.len() > LATEST_KEY_BYTES_MAX as usize => {
+            Err(ConnectionError::InvalidKey(LATEST_KEY_BYTES_MAX))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A message of the room.

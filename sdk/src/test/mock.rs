@@ -14,6 +14,7 @@ use super::streams::{ClientEnd, id};
 use super::turn::{Output, Undo};
 use super::world::{Keys, LogLine, Pending, Phase, World};
 use crate::connection::{Close, Transport};
+use crate::delivery::Delivery;
 use crate::error::{
     ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError, too_deep,
 };
@@ -94,8 +95,26 @@ impl Host for Mock {
     fn send(id: &str, message: Message) -> Result<(), ConnectionError> {
         world(|world| {
             let client = world.open_by_id(id)?.client;
-            world.hold(&[client], &message)
+            world.hold(&[client], &message, &Delivery::Reliable)
         })
+    }
+
+    fn send_as(id: &str, message: Message, delivery: &Delivery) -> Result<(), ConnectionError> {
+        world(|world| {
+            let client = world.open_by_id(id)?.client;
+            limits::check_delivery(delivery)?;
+            world.hold(&[client], &message, delivery)
+        })
+    }
+
+    fn broadcast_as(
+        message: Message,
+        tag: Option<&str>,
+        without: &[String],
+        delivery: &Delivery,
+    ) -> Result<(), ConnectionError> {
+        limits::check_delivery(delivery)?;
+        world(|world| world.broadcast((message, delivery), tag, without))
     }
 
     fn broadcast(
@@ -103,21 +122,7 @@ impl Host for Mock {
         tag: Option<&str>,
         without: &[String],
     ) -> Result<(), ConnectionError> {
-        if tag.is_some_and(|tag| tag.len() > limits::TAG_BYTES_MAX) {
-            // Nobody carries such a tag.
-            return Ok(());
-        }
-        world(|world| {
-            let clients: Vec<usize> = world
-                .open(tag)
-                .filter(|link| !without.contains(&link.data.id))
-                .map(|link| link.client)
-                .collect();
-            world.hold(&clients, &message)?;
-            let tag = tag.map(str::to_owned);
-            world.turn_mut().outputs.push(Output::Sent { tag, message });
-            Ok(())
-        })
+        world(|world| world.broadcast((message, &Delivery::Reliable), tag, without))
     }
 
     fn history(options: &SentOptions) -> Result<SentMessages, HistoryError> {

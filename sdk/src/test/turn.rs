@@ -9,6 +9,7 @@ use super::streams::{OpenResponse, StreamOutput};
 use super::timers::{PendingTimer, Ticks};
 use super::world::{Keys, Pending};
 use crate::connection::Close;
+use crate::delivery::Delivery;
 use crate::host::OutcallRecord;
 use crate::message::Message;
 
@@ -95,6 +96,7 @@ pub(super) enum Output {
     Send {
         client: usize,
         message: Message,
+        delivery: Delivery,
     },
     /// What was sent to all, or to a tag, for the room's memory.
     Sent {

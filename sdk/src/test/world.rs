@@ -15,6 +15,7 @@ use super::streams::Streams;
 use super::timers::{DeliveredTimer, Ticks, Timers};
 use super::turn::{Output, Turn, Undo};
 use crate::connection::{Close, Transport};
+use crate::delivery::Delivery;
 use crate::error::ConnectionError;
 use crate::host::{ConnectionData, IdentityRecord, OutcallRecord};
 use crate::http::{Header, Response};
@@ -116,7 +117,7 @@ pub(super) enum Phase {
 
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    pub(super) received: VecDeque<Message>,
+    pub(super) received: VecDeque<(Message, Delivery)>,
     pub(super) closed: Option<Close>,
     pub(super) response: Option<crate::Response>,
     /// What the hook added to the answer of its handshake.
@@ -158,8 +159,8 @@ impl World {
                 // A closed connection receives nothing more.
                 Output::Send { client, .. }
                     if self.clients[client].closed.is_some() || self.clients[client].is_deaf => {}
-                Output::Send { client, message } => {
-                    self.clients[client].received.push_back(message);
+                Output::Send { client, message, delivery } => {
+                    self.clients[client].received.push_back((message, delivery));
                 }
                 Output::Sent { tag, message } => self.memory.note(self.now_ms, tag, message),
                 Output::Close { client, close } => self.end(client, close),
@@ -287,12 +288,38 @@ impl World {
         &mut self,
         clients: &[usize],
         message: &Message,
+        delivery: &Delivery,
     ) -> Result<(), ConnectionError> {
         limits::check_message(message)?;
         self.count_bytes(message.as_bytes().len())?;
         let turn = self.turn_mut();
-        let sends = clients.iter().map(|&client| Output::Send { client, message: message.clone() });
+        let sends = clients.iter().map(|&client| {
+            let (message, delivery) = (message.clone(), delivery.clone());
+            Output::Send { client, message, delivery }
+        });
         turn.outputs.extend(sends);
+        Ok(())
+    }
+
+    /// Holds a message for the open connections, or those with a tag, but for some. The room's memory has it if it is
+    /// reliable.
+    pub(super) fn broadcast(
+        &mut self,
+        (message, delivery): (Message, &Delivery),
+        tag: Option<&str>,
+        without: &[String],
+    ) -> Result<(), ConnectionError> {
+        if tag.is_some_and(|tag| tag.len() > limits::TAG_BYTES_MAX) {
+            // Nobody carries such a tag.
+            return Ok(());
+        }
+        let clients = self.open(tag).filter(|link| !without.contains(&link.data.id));
+        let clients: Vec<usize> = clients.map(|link| link.client).collect();
+        self.hold(&clients, &message, delivery)?;
+        if *delivery == Delivery::Reliable {
+            let tag = tag.map(str::to_owned);
+            self.turn_mut().outputs.push(Output::Sent { tag, message });
+        }
         Ok(())
     }
 

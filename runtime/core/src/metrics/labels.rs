@@ -67,6 +67,7 @@ words! {
         Busy "busy",
         Rate "rate",
         Full "full",
+        UserFull "user_full",
         Contended "contended",
         Guest "guest",
         Storage "storage",
@@ -74,6 +75,19 @@ words! {
         TimedOut "timed_out",
         Gone "gone",
         Draining "draining",
+    }
+    /// Why a client did not get a message that it may miss.
+    MissedMessage "reason" {
+        Volatile "volatile",
+        Replaced "replaced",
+    }
+    /// What the answer to a long poll was.
+    PollEnd "answer" {
+        Welcome "welcome",
+        Messages "messages",
+        Empty "empty",
+        Closed "closed",
+        Superseded "superseded",
     }
     /// The reason why a client with `[auth]` was refused.
     AuthRefusal "reason" {

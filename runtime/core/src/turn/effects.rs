@@ -3,6 +3,7 @@
 //! Invariant: effects are in the order in which the guest caused them, and do not depend on how they are
 //! carried out. It does not know the rules by which the turn accepted them.
 
+use super::delivery::FleetingMessage;
 use super::responses::{ResponseFinish, ResponsePhase, ResponseRest};
 use crate::connection::Connection;
 use crate::encoding;
@@ -34,6 +35,8 @@ pub enum Output {
         /// Connections that do not get it.
         without: BTreeSet<Serial>,
     },
+    /// A message that a client may miss. Boxed, because most outputs are none.
+    Fleeting(Box<FleetingMessage>),
     /// The end of a connection.
     Close {
         /// The connection.
@@ -72,6 +75,7 @@ impl Output {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Send { message, .. } | Self::Broadcast { message, .. } => message.len() + 64,
+            Self::Fleeting(fleeting) => fleeting.message.len() + 64,
             Self::Close { frame, .. } => frame.reason.len() + 64,
             Self::Respond { response, .. } => response.body.len() + 64,
             Self::Write { piece, .. } => piece.len() + 64,

@@ -6,12 +6,14 @@
 
 mod event_stream;
 mod ids;
+mod long_poll;
 mod party_socket;
 mod pulse;
 mod room_one;
 
 pub(super) use event_stream::SseCarrier;
 pub(super) use ids::{IDS_PROTOCOL, told, welcome};
+pub(super) use long_poll::PollCarrier;
 pub(super) use party_socket::{MessageForm, PartySocket};
 pub(super) use room_one::{
     JoinAsk, ROOM_PROTOCOL, RoomOne, SessionCommand, SessionErrorName, SessionRefusal,

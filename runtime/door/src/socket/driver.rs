@@ -112,6 +112,8 @@ pub(crate) struct Driver<C, M> {
     /// Signalled when the carrier may want its next tick at another time.
     retimed: Notify,
     pub(super) limits: Arc<Limits>,
+    /// The outputs of a room that are taken at once.
+    batch_max: usize,
     /// Set whenever bytes of the client arrive.
     alive: Arc<AtomicBool>,
 }
@@ -246,7 +248,14 @@ impl<C: Carrier, M: Memberships> Driver<C, M> {
         alive: Arc<AtomicBool>,
     ) -> Self {
         let carrier = Mutex::new(Driven { carrier, ping: false, close: None });
-        Self { carrier, memberships, retimed: Notify::new(), limits, alive }
+        let batch_max = size(limits.socket_batch_frames_max);
+        Self { carrier, memberships, retimed: Notify::new(), limits, batch_max, alive }
+    }
+
+    /// Takes all outputs at once that wait, for a client that gets one batch.
+    #[must_use]
+    pub(crate) fn in_one_batch(self) -> Self {
+        Self { batch_max: usize::MAX, ..self }
     }
 
     /// Reports the end of reading to the carrier. The socket may stay open until more is written.
@@ -260,7 +269,7 @@ impl<C: Carrier, M: Memberships> Driver<C, M> {
     /// Writes until the last frame is out, or the socket ends.
     pub(crate) async fn write(&self, sink: &mut impl FrameSink) -> Farewell {
         let outboxes = self.memberships.outboxes();
-        let max = size(self.limits.socket_batch_frames_max);
+        let max = self.batch_max;
         let (mut said, mut frames) = (Vec::new(), Vec::new());
         loop {
             let key = outboxes.next(max, &mut said).await;
@@ -274,8 +283,8 @@ impl<C: Carrier, M: Memberships> Driver<C, M> {
                 return self.end(WireEnd::Lost).await;
             };
             self.memberships.wrote();
-            if pinged {
-                self.written(WrittenFrame::Ping);
+            if pinged && let Some(farewell) = self.written(WrittenFrame::Ping) {
+                return farewell;
             }
             if closed {
                 match self.written(WrittenFrame::Close) {

@@ -234,6 +234,7 @@ fn client(client: &ConnectionSummary) -> Value {
     json!({
         "id": connection.id.as_str(),
         "uri": without_secrets(&connection.uri),
+        "transport": connection.transport.as_str(),
         "tags": connection.tags.to_vec(),
         "state": (!connection.state.is_empty()).then_some(state),
         "state_bytes": connection.state.len(),

@@ -12,6 +12,7 @@ mod expiry;
 mod messages;
 mod operator;
 mod outcalls;
+mod polls;
 mod posts;
 mod streams;
 mod ticks;
@@ -346,6 +347,10 @@ impl Actor {
             Visit::Call { call, reply } => Box::pin(self.called(*call, reply)).await,
             Visit::Post { post, rates, reply } => {
                 Box::pin(self.post(*post, rates.as_deref(), reply)).await
+            }
+            Visit::Poll(asked) => {
+                self.poll(*asked);
+                Ok(())
             }
             Visit::Publish { publication, reply } => {
                 Box::pin(self.publish(*publication, reply)).await

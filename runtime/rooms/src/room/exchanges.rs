@@ -202,7 +202,10 @@ impl Exchanges {
                     route.outbox.close(CloseFrame::new(COMPLETE, ""));
                 }
             }
-            Output::Send { .. } | Output::Broadcast { .. } | Output::Close { .. } => {}
+            Output::Send { .. }
+            | Output::Broadcast { .. }
+            | Output::Fleeting(_)
+            | Output::Close { .. } => {}
         }
     }
 

@@ -39,7 +39,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 pub struct RoomHandle {
     mailbox: Mailbox,
     /// The party's answer to pings of clients, which the room's code never sees.
-    answers: watch::Receiver<Option<Arc<AutoResponse>>>,
+    pub(super) answers: watch::Receiver<Option<Arc<AutoResponse>>>,
     pub(super) parts: Arc<RoomParts>,
     /// `None` if no limit bounds how fast clients send.
     pub(super) rates: Option<Arc<RoomRates>>,

@@ -11,6 +11,7 @@ use super::handle::IncomingRequest;
 use super::outbox::OutboxSender;
 use super::outcome::OutcallOutcome;
 use super::outside::RoomCall;
+use super::polls::PollRequest;
 use super::posts::{ClientPost, Publication};
 use super::rates::RoomRates;
 use super::responses::{PieceVerdict, RoomAnswer};
@@ -104,6 +105,8 @@ pub(super) enum Visit {
         rates: Option<Arc<RoomRates>>,
         reply: oneshot::Sender<Result<(), RoomError>>,
     },
+    /// A client without a socket asks for what its connection has for it.
+    Poll(Box<PollRequest>),
     /// Another server publishes a message.
     Publish {
         publication: Box<Publication>,
@@ -251,6 +254,7 @@ impl MailType for Visit {
             }
             Self::Request { request, .. } => request.size(),
             Self::Post { post, .. } => post.message.len(),
+            Self::Poll(_) => 0,
             Self::Publish { publication, .. } => publication.bytes(),
             Self::Call { call, .. } => match &call.payload {
                 CallPayload::Data(data) => data.len(),
@@ -267,6 +271,7 @@ impl MailType for Visit {
             Self::Message { .. } | Self::Deliver(_) => {}
             Self::Request { reply, .. } => drop(reply.send(Err(error.clone()))),
             Self::Post { reply, .. } => drop(reply.send(Err(error.clone()))),
+            Self::Poll(asked) => drop(asked.reply.send(Err(error.clone()))),
             Self::Publish { reply, .. } => drop(reply.send(Err(error.clone()))),
             Self::Call { reply, .. } => drop(reply.send(Err(error.clone()))),
         }

@@ -24,6 +24,7 @@ mod outcome;
 mod outlet;
 mod outside;
 mod places;
+mod polls;
 mod posts;
 mod rates;
 mod replacements;
@@ -46,12 +47,13 @@ pub use outbound::{LogEntry, LogSummary};
 pub use outbox::{ConnectionKey, OutboxItem, Outboxes};
 pub use outside::{CallOutcome, FetchedChunk, Outside, RoomCall};
 pub use places::{RoomSlots, SharedRoomSlots};
+pub use polls::ClientPoll;
 pub use posts::{ClientPost, Publication, RepeatedPublication};
 pub use rates::RateOverrun;
 pub use responses::{
     BodySender, OpenResponse, PieceVerdict, ResponsePart, ResponseStart, RoomAnswer,
 };
-pub use returning::{ClientArrival, Gap, ReturningClient, Rewind, Welcome};
+pub use returning::{ClientArrival, Gap, ReturningClient, Rewind, Welcome, superseded};
 pub use roster::ConnectionSummary;
 pub use turns::RoomParts;
 
@@ -99,6 +101,11 @@ pub enum RoomError {
     /// It has as many connections as it may have.
     #[error("the room is full")]
     Full,
+    /// The client's user has as many connections to it as the limit allows.
+    #[error(
+        "this user has {0} connections to the room, as many as user_connections_max allows: close one first"
+    )]
+    UserFull(u64),
     /// Connections with one id replaced each other too often.
     #[error(
         "connections with this id replace each other too often: an id belongs to one connection"

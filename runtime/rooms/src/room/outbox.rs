@@ -6,14 +6,17 @@
 //! task sleeps only while all are empty, and takes from each in turn. It does not know sockets, frames or
 //! protocols.
 
+mod latest;
+
 use super::deliveries::DeliveryAck;
 use super::outbound::LogEntry;
 use super::returning::Welcome;
+use latest::LatestKeys;
 use room_core::byte_budget::{ByteBudget, BytePermit};
 use room_core::event::{CloseFrame, Message};
 use room_core::limits::{Limits, size};
 use room_core::lock::lock;
-use room_core::metrics::RoomMetrics;
+use room_core::metrics::{MissedMessage, RoomMetrics};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -63,6 +66,8 @@ struct OutboxesInner {
     overflowed: Notify,
     bytes_max: usize,
     messages_max: usize,
+    /// The bytes and messages up to which a volatile message is queued.
+    volatile_max: (usize, usize),
     budget: ByteBudget,
     metrics: Arc<RoomMetrics>,
 }
@@ -95,6 +100,8 @@ struct OutboxQueue {
     ended: bool,
     /// True if the slot stands in the line.
     in_line: bool,
+    /// The keys of waiting messages, once the room has sent one with a key.
+    latest: Option<Box<LatestKeys>>,
 }
 
 impl Outboxes {
@@ -106,6 +113,7 @@ impl Outboxes {
             overflowed: Notify::new(),
             bytes_max: size(limits.outbox_bytes_max),
             messages_max: size(limits.outbox_frames_max),
+            volatile_max: (size(limits.volatile_bytes_max), size(limits.volatile_frames_max)),
             budget,
             metrics,
         }))
@@ -115,7 +123,7 @@ impl Outboxes {
     pub fn open(&self, key: ConnectionKey) -> (OutboxSender, Outbox) {
         let permit = self.0.budget.permit();
         let (said, bytes, taken, ended, in_line) = (VecDeque::new(), 0, 0, false, false);
-        let queue = OutboxQueue { said, bytes, taken, permit, ended, in_line };
+        let queue = OutboxQueue { said, bytes, taken, permit, ended, in_line, latest: None };
         let new = OutboxSlot { key, queue, has_sender: true, has_reader: true };
         let mut state = self.0.state();
         let free = state.slots.iter().position(|slot| !slot.has_sender && !slot.has_reader);
@@ -156,8 +164,13 @@ impl Outboxes {
         let key = *key;
         // One by one: for the one or two items that usually wait, a drain costs more than all else here.
         let (mut taken, mut messages) = (0, 0);
+        let has_keys = queue.latest.as_ref().is_some_and(|keys| keys.are_waiting());
         for _ in 0..queue.said.len().min(max) {
-            let Some(said) = queue.said.pop_front() else { break };
+            let said = match &mut queue.latest {
+                Some(keys) if has_keys => keys.pop(&mut queue.said),
+                _ => queue.said.pop_front(),
+            };
+            let Some(said) = said else { break };
             taken += said.bytes();
             messages += u64::from(said.is_message());
             into.push(said);
@@ -201,6 +214,16 @@ impl OutboxSender {
         self.socket.send(self.slot, OutboxItem::Entry(entry.clone()));
     }
 
+    /// Queues a message, unless the client is behind.
+    pub fn send_volatile(&self, message: &Message) {
+        self.socket.send_volatile(self.slot, message);
+    }
+
+    /// Queues a message in place of the one with this key that waits, or ends the outbox if the client is too slow.
+    pub fn send_latest(&self, key: &str, message: &Message) {
+        self.socket.send_latest(self.slot, key, message);
+    }
+
     /// Queues what the client has to know first.
     pub fn welcome(&self, welcome: Welcome) {
         self.socket.send(self.slot, OutboxItem::Welcome(Box::new(welcome)));
@@ -226,10 +249,10 @@ impl OutboxSender {
         let state = self.socket.state();
         let queue = &state.slots[self.slot].queue;
         // Only the first and the last item may be something else. An acknowledgement counts as a message.
-        let ends = queue.said.len().min(2);
+        let ends = queue.waiting().min(2);
         let (first, last) = (queue.said.front(), queue.said.back());
         let others = first.into_iter().chain(last).take(ends).filter(|said| !said.is_message());
-        (queue.said.len() - others.count(), queue.bytes)
+        (queue.waiting() - others.count(), queue.bytes)
     }
 
     /// Ends the outbox with this frame, after the queued items. Has no effect if it has ended.
@@ -306,8 +329,14 @@ impl OutboxItem {
 impl OutboxQueue {
     fn clear(&mut self) {
         self.said.clear();
+        self.latest = None;
         self.bytes = 0;
         self.permit.shrink(self.taken);
+    }
+
+    /// Returns the number of items.
+    fn waiting(&self) -> usize {
+        self.said.len() - self.latest.as_ref().map_or(0, |keys| keys.holes())
     }
 
     /// Returns true if there is memory for this many bytes more. A client that keeps up gets its message in
@@ -359,9 +388,16 @@ impl OutboxesInner {
         if queue.ended {
             return;
         }
+        self.push(queue, item);
+        self.ring(state, slot);
+    }
+
+    /// Queues an item, or ends the queue if there is no space for it.
+    #[inline]
+    fn push(&self, queue: &mut OutboxQueue, item: OutboxItem) {
         let more = item.bytes();
-        let full = queue.said.len() >= self.messages_max || queue.bytes + more > self.bytes_max;
-        if full || !queue.covers(more) {
+        let is_long = queue.said.len() >= self.messages_max && queue.waiting() >= self.messages_max;
+        if is_long || queue.bytes + more > self.bytes_max || !queue.covers(more) {
             queue.clear();
             queue.end(OutboxItem::Overflow);
             self.metrics.outbox_overflows.increment(1);
@@ -369,6 +405,44 @@ impl OutboxesInner {
         } else {
             queue.bytes += more;
             queue.said.push_back(item);
+        }
+    }
+
+    fn send_volatile(&self, slot: usize, message: &Message) {
+        let mut state = self.state();
+        let queue = &mut state.slots[slot].queue;
+        if queue.ended {
+            return;
+        }
+        let (bytes_max, frames_max) = self.volatile_max;
+        let is_behind = queue.waiting() > frames_max || queue.bytes + queue.taken > bytes_max;
+        let is_full = queue.waiting() >= self.messages_max
+            || queue.bytes + message.len() > self.bytes_max
+            || !queue.covers(message.len());
+        if is_behind || is_full {
+            self.metrics.missed.count(MissedMessage::Volatile);
+            return;
+        }
+        self.push(queue, OutboxItem::Message(message.clone()));
+        self.ring(state, slot);
+    }
+
+    fn send_latest(&self, slot: usize, key: &str, message: &Message) {
+        let mut state = self.state();
+        let queue = &mut state.slots[slot].queue;
+        if queue.ended {
+            return;
+        }
+        let mut keys = queue.latest.take().unwrap_or_default();
+        if let Some(replaced) = keys.take(key, &mut queue.said) {
+            queue.bytes -= replaced.bytes();
+            self.metrics.missed.count(MissedMessage::Replaced);
+        }
+        queue.latest = Some(keys);
+        self.push(queue, OutboxItem::Message(message.clone()));
+        // Not if that has ended the queue.
+        if let Some(keys) = &mut queue.latest {
+            keys.note(key, queue.said.len());
         }
         self.ring(state, slot);
     }

@@ -170,7 +170,8 @@ impl Outlet {
         tap: Arc<RoomTap>,
         log: Option<Arc<SharedLog>>,
     ) -> Self {
-        let (roster, gate) = (Roster::new(figures, tap, log), OutputGate::default());
+        let roster = Roster::new(figures, tap, log, &parts.limits);
+        let gate = OutputGate::default();
         let (exchanges, let_out) = (Exchanges::new(parts.clone()), Vec::new());
         Self { roster, exchanges, gate, held_bytes: 0, let_out, parts }
     }

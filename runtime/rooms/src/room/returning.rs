@@ -4,7 +4,7 @@
 //! says [`ClientArrival::Resumed`] gets all that followed the id it named. Pure: it does not know outboxes or the log's entries.
 
 use room_core::byte_budget::BytePermit;
-use room_core::event::{CloseHandshake, Ending};
+use room_core::event::{CloseFrame, CloseHandshake, Ending};
 use room_core::id::{ConnectionId, ConnectionSecret, SequenceNumber};
 use room_core::metrics::{GaugeShare, ResumeGap};
 use tokio::time::Instant;
@@ -76,6 +76,8 @@ pub(super) struct ReturnTicket {
     /// What to tell the client when it is in.
     pub(super) greeting: Option<Greeting>,
     pub(super) absence: Option<Absence>,
+    /// How the room closed it, if its client has to fetch that.
+    pub(super) closing: Option<CloseFrame>,
 }
 
 /// What a client asked for when it came.
@@ -136,6 +138,11 @@ impl From<Gap> for ResumeGap {
             Gap::UnknownConnection => Self::UnknownConnection,
         }
     }
+}
+
+/// Returns the close frame of a transport whose connection has a newer one.
+pub fn superseded() -> CloseFrame {
+    CloseFrame::new(4409, "the connection goes on over a newer transport")
 }
 
 /// Returns true if a transport ended in a way after which its client may come back: the network lost it, its page went

@@ -4,7 +4,10 @@
 //! and no connection that came later. It does not know when an output may leave.
 
 mod absence;
+mod closing;
 mod deliveries;
+mod fleeting;
+mod users;
 
 pub(super) use absence::Return;
 
@@ -23,11 +26,13 @@ use room_core::connection::{Connection, Connections, Link};
 use room_core::event::{CloseFrame, Ending, Message};
 use room_core::id::{ConnectionId, ConnectionSecret, SequenceNumber, Serial};
 use room_core::identity::{Capabilities, Identity};
+use room_core::limits::Limits;
 use room_core::limits::fixed::DEPARTED_MAX;
 use room_core::turn::{Effects, Output, Tags, is_meant_for};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use tokio::time::Instant;
+use users::ConnectedUsers;
 
 /// The connected clients, and the ways to reach them.
 pub(super) struct Roster {
@@ -45,6 +50,10 @@ pub(super) struct Roster {
     nobodys: ConnectionSecret,
     figures: Arc<RoomFigures>,
     tap: Arc<RoomTap>,
+    /// How many connections each user has.
+    pub(super) users: ConnectedUsers,
+    /// For how long a client may take to fetch a close.
+    close_ms_max: u64,
 }
 
 /// The way to a client.
@@ -120,10 +129,23 @@ impl Roster {
         figures: Arc<RoomFigures>,
         tap: Arc<RoomTap>,
         log: Option<Arc<SharedLog>>,
+        limits: &Limits,
     ) -> Self {
         let (connections, leaving, outboxes, absent, departed) = Default::default();
         let nobodys = ConnectionSecret::random();
-        Self { connections, leaving, outboxes, log, absent, departed, nobodys, figures, tap }
+        Self {
+            connections,
+            leaving,
+            outboxes,
+            log,
+            absent,
+            departed,
+            nobodys,
+            figures,
+            tap,
+            users: ConnectedUsers::new(limits),
+            close_ms_max: limits.close_ms_max,
+        }
     }
 
     /// Returns the clients that came after this one, in the order in which they came.
@@ -204,6 +226,7 @@ impl Roster {
     /// Adds a client whose id is not in use.
     pub(super) fn join(&mut self, connection: Connection, arrival: ArrivingClient) {
         let ArrivingClient { outbox, ticket, since_ms, replacements } = arrival;
+        self.users.enter(&connection);
         let capabilities = Identity::capabilities_of(connection.identity.as_ref());
         let hears = capabilities.has(Capabilities::READ);
         let (meters, delivered) = (None, None);
@@ -222,6 +245,7 @@ impl Roster {
     /// Takes a client off the list. Its outbox stays until [`Roster::hang_up`], because the gate may still
     /// hold outputs to it.
     pub(super) fn leave(&mut self, serial: Serial) {
+        self.users.leave(serial);
         if let Some(connection) = self.edit().remove(serial)
             && let Some(route) = self.outboxes.get(&serial)
         {
@@ -308,6 +332,7 @@ impl Roster {
                         });
                     }
                 }
+                Output::Fleeting(fleeting) => said += self.say_fleeting(number, &fleeting, horizon),
                 Output::Close { to, frame } => self.close(number, to, frame),
                 output @ (Output::Respond { .. } | Output::Write { .. } | Output::End { .. }) => {
                     exchanges.let_out(output);
@@ -338,13 +363,16 @@ impl Roster {
         }
     }
 
-    /// Ends one connection after the messages that it got so far. If its client is away, it ends at once.
+    /// Ends one connection after the messages that it got so far. If its client is away and does not poll, it ends at once.
     fn close(&mut self, number: SequenceNumber, to: Serial, frame: CloseFrame) {
         if let Some(line) = self.outboxes.get(&to) {
             self.tell(to, |tap, id| tap.closed(Some(number), OutputReceivers::One(id), &frame));
-            line.outbox.close(frame);
+            line.outbox.close(frame.clone());
         }
-        self.cut_absence(to);
+        match self.is_polled(to) {
+            true => self.keep_goodbye(to, frame),
+            false => self.cut_absence(to),
+        }
     }
 
     /// Ends all connections.

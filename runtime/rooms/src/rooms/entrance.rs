@@ -8,8 +8,8 @@
 
 use super::{Party, ResidentPhase, Rooms, RoomsState, Unreachable};
 use crate::room::{
-    ClientPost, ConnectingClient, ConnectionKey, IncomingRequest, JoinedConnection, Outboxes,
-    Publication, RoomAnswer, RoomError, RoomHandle, RoomLeft, RoomParts,
+    ClientPoll, ClientPost, ConnectingClient, ConnectionKey, IncomingRequest, JoinedConnection,
+    Outboxes, Publication, RoomAnswer, RoomError, RoomHandle, RoomLeft, RoomParts,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{PartyName, RoomId};
@@ -127,6 +127,27 @@ impl Rooms {
     pub async fn post(&self, room: &RoomId, post: ClientPost) -> Result<(), Unreachable> {
         let running = self.state().running.get(room).map(|resident| resident.handle.clone());
         match running.map(|handle| handle.post(post)) {
+            Some(Ok(answer)) => Ok(answer.await?),
+            Some(Err(_)) | None => Err(RoomError::NotYours.into()),
+        }
+    }
+
+    /// Gives a connection to the next poll of its client. A room that does not run has no connections, and is not
+    /// activated.
+    ///
+    /// # Errors
+    /// [`Unreachable`].
+    ///
+    /// # Cancel safety
+    /// As [`RoomHandle::poll`].
+    pub async fn poll(
+        &self,
+        room: &RoomId,
+        poll: ClientPoll,
+        to: (&Outboxes, ConnectionKey),
+    ) -> Result<JoinedConnection, Unreachable> {
+        let running = self.state().running.get(room).map(|resident| resident.handle.clone());
+        match running.map(|handle| handle.poll(poll, to)) {
             Some(Ok(answer)) => Ok(answer.await?),
             Some(Err(_)) | None => Err(RoomError::NotYours.into()),
         }

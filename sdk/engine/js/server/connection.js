@@ -155,10 +155,15 @@ export class Connection {
     return this.state;
   }
 
-  /** Sends text or bytes when the turn commits. @param {string | ArrayBuffer | ArrayBufferView} message */
-  send(message) {
+  /**
+   * Sends text or bytes when the turn commits.
+   * @param {string | ArrayBuffer | ArrayBufferView} message @param {Delivery} [delivery]
+   */
+  send(message, delivery) {
     if (this.#ready !== OPEN) throw new TypeError("Can't call WebSocket send after close.");
-    send(this.#id, typeof message === "string" ? message : outgoing(message));
+    const sent = typeof message === "string" ? message : outgoing(message);
+    if (delivery === undefined) send(this.#id, sent);
+    else deliver(delivery, () => send(this.#id, sent), (key) => native.sendFleeting(this.#id, sent, key));
   }
 
   /** Closes the connection when the turn commits. @param {number} [code] @param {string} [reason] */
@@ -353,10 +358,34 @@ export function all(tag) {
   return found;
 }
 
-/** Sends a message to all connections but those with these ids. @param {any} message @param {string[]} [without] */
-export function broadcast(message, without) {
-  native.broadcast(outgoing(message), undefined, without ?? []);
+/**
+ * Sends a message to all connections but those with these ids.
+ * @param {any} message @param {string[]} [without] @param {Delivery} [delivery]
+ */
+export function broadcast(message, without, delivery) {
+  const sent = outgoing(message);
+  const all = () => native.broadcast(sent, undefined, without ?? []);
+  if (delivery === undefined) all();
+  else deliver(delivery, all, (key) => native.broadcastFleeting(sent, without ?? [], key));
 }
+
+/**
+ * Sends in the way that a delivery asks for: `{ volatile: true }`, or `{ latest: "key" }`.
+ * @param {Delivery} delivery @param {() => void} reliable @param {(key?: string) => void} fleeting
+ */
+function deliver(delivery, reliable, fleeting) {
+  if (delivery === null || typeof delivery !== "object") {
+    throw new TypeError("a delivery is an object: { volatile: true }, or { latest: \"key\" }");
+  }
+  const { volatile, latest } = delivery;
+  if (volatile && latest !== undefined) throw new TypeError("a message is volatile or the latest of its key, not both");
+  if (latest !== undefined && typeof latest !== "string") throw new TypeError("the key of `latest` is a string");
+  if (latest !== undefined) fleeting(latest);
+  else if (volatile) fleeting();
+  else reliable();
+}
+
+/** @typedef {{volatile?: boolean, latest?: string}} Delivery */
 
 /** The effects of a turn, or of a part of it, were undone. */
 export function forget() {

@@ -53,9 +53,9 @@ export class Server extends DurableObject {
     return this.onAlarm();
   }
 
-  /** @param {any} message @param {string[]} [without] */
-  broadcast(message, without) {
-    broadcast(message, without);
+  /** @param {any} message @param {string[]} [without] @param {import("./connection.js").Delivery} [delivery] */
+  broadcast(message, without, delivery) {
+    broadcast(message, without, delivery);
   }
 
   /** @param {string} id */

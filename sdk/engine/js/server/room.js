@@ -78,9 +78,12 @@ export class Room {
     this.#state.waitUntil(promise);
   }
 
-  /** Sends a message to all connections but those with these ids. @param {any} message @param {string[]} [without] */
-  broadcast(message, without) {
-    broadcast(message, without);
+  /**
+   * Sends a message to all connections but those with these ids.
+   * @param {any} message @param {string[]} [without] @param {import("./connection.js").Delivery} [delivery]
+   */
+  broadcast(message, without, delivery) {
+    broadcast(message, without, delivery);
   }
 
   /** @param {string} id */

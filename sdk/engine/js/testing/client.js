@@ -32,6 +32,14 @@ export class TestClient {
     this.send(JSON.stringify(value));
   }
 
+  /** Takes what arrived since the last call, with how the room sent it. */
+  deliveries() {
+    return tested.clientDeliveries(this.#number).map(([message, how]) => {
+      const delivery = how === "" ? {} : how === "volatile" ? { volatile: true } : { latest: how.slice("latest:".length) };
+      return { message: message, delivery };
+    });
+  }
+
   received() {
     return tested.clientReceived(this.#number);
   }

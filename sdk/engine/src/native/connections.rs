@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use room_sdk::host::{ConnectionData, Current, Host as _};
 use room_sdk::log::Level;
-use room_sdk::{ConnectionError, Result as SdkResult};
+use room_sdk::{ConnectionError, Delivery, Result as SdkResult};
 use rquickjs::prelude::Opt;
 use rquickjs::{Ctx, Object, Result};
 
@@ -23,6 +23,8 @@ natives! {
     "transport" => transport,
     "send" => send,
     "broadcast" => broadcast,
+    "sendFleeting" => send_fleeting,
+    "broadcastFleeting" => broadcast_fleeting,
     "close" => close,
     "setState" => set_state,
     "party" => party,
@@ -45,6 +47,7 @@ fn code(error: &ConnectionError) -> &'static str {
         ConnectionError::MessageTooLarge(_) => "message-too-large",
         ConnectionError::TooManySends { .. } => "too-many-sends",
         ConnectionError::InvalidClose(_) => "invalid-close",
+        ConnectionError::InvalidKey(_) => "invalid-key",
         _ => "refused",
     }
 }
@@ -88,6 +91,27 @@ fn transport(ctx: Ctx<'_>, id: Text) -> Result<Option<&'static str>> {
 fn send(ctx: Ctx<'_>, id: Text, message: Said) -> Result<()> {
     in_room(&ctx)?;
     told(&ctx, Current::send(&id.0, message.0))
+}
+
+/// Sends with a key that a newer message replaces it by, or without a key to a client that keeps up.
+fn send_fleeting(ctx: Ctx<'_>, id: Text, message: Said, key: Opt<Option<Text>>) -> Result<()> {
+    in_room(&ctx)?;
+    told(&ctx, Current::send_as(&id.0, message.0, &delivery(key)))
+}
+
+fn broadcast_fleeting(
+    ctx: Ctx<'_>,
+    message: Said,
+    without: Vec<Text>,
+    key: Opt<Option<Text>>,
+) -> Result<()> {
+    in_room(&ctx)?;
+    let without: Vec<String> = without.into_iter().map(|id| id.0).collect();
+    told(&ctx, Current::broadcast_as(message.0, None, &without, &delivery(key)))
+}
+
+fn delivery(key: Opt<Option<Text>>) -> Delivery {
+    key.0.flatten().map_or(Delivery::Volatile, |key| Delivery::Latest(key.0))
 }
 
 fn broadcast(ctx: Ctx<'_>, message: Said, tag: Option<Text>, without: Vec<Text>) -> Result<()> {

@@ -33,6 +33,10 @@ pub(crate) enum Step {
     BroadcastExcept(String, Vec<String>),
     /// Sends a text to those with a tag.
     BroadcastTagged(String, String),
+    /// Sends a text to all who keep up.
+    BroadcastVolatile(String),
+    /// Sends a text to all, in place of the one with this key.
+    BroadcastLatest(String, String),
     /// Closes the connection that asks.
     Close(u16, String),
     /// Closes the connection without a code.
@@ -205,6 +209,10 @@ impl Step {
             }
             Self::BroadcastTagged(text, tag) => {
                 ctx.broadcast(Message::text(text)).tagged(tag).send()
+            }
+            Self::BroadcastVolatile(text) => ctx.broadcast(Message::text(text)).volatile().send(),
+            Self::BroadcastLatest(key, text) => {
+                ctx.broadcast(Message::text(text)).latest(key).send()
             }
             Self::Transport => say(me(conn)?.transport().as_str().to_owned()),
             Self::Close(code, reason) => me(conn)?.close(code, &reason),

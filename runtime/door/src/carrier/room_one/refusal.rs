@@ -52,6 +52,7 @@ session_errors! {
     Forbidden "forbidden" "The token or the ticket does not allow it.";
     Refused "refused" "The project's `on_before_connect` refused. `close` is its close code.";
     Full "full" "The room has `room_connections_max` connections.";
+    UserFull "user_full" "The client's user has `user_connections_max` connections to the room.";
     Contended "contended" "Connections with this id replaced each other too often.";
     Starting "starting" "The server has nothing to serve yet.";
     // Of messages, and of joins, too.
@@ -135,6 +136,7 @@ fn name_of(error: &DoorError) -> SessionErrorName {
         DoorError::Room(Unreachable::Room(error)) => match error {
             RoomError::Busy => Name::Busy,
             RoomError::Full => Name::Full,
+            RoomError::UserFull(_) => Name::UserFull,
             RoomError::Contended => Name::Contended,
             RoomError::TooFast(_) => Name::TooFast,
             RoomError::ReadOnly => Name::ReadOnly,

@@ -14,7 +14,7 @@ use super::super::returning::{Gap, Greeting, ReturningClient};
 use super::super::roster::{ArrivingClient, Return};
 use super::Actor;
 use bytes::Bytes;
-use room_core::connection::{Connection, Link};
+use room_core::connection::{Connection, Link, Transport};
 use room_core::event::{CloseFrame, CloseHandshake, Ending, Event};
 use room_core::id::{ConnectionId, Serial};
 use room_core::identity::Identity;
@@ -39,7 +39,7 @@ impl Actor {
         let asked = returning.map(|client| self.returning(&id, identity.as_ref(), client));
         let gap = match asked {
             Some(Ok(back)) => {
-                self.resume((back, identity), outbox, reply);
+                self.resume(back, (identity, transport), (outbox, reply));
                 return Ok(());
             }
             Some(Err(gap)) => Some(gap),
@@ -58,6 +58,10 @@ impl Actor {
         };
         if self.turns.outlet.roster.len() >= size(self.turns.parts.limits.room_connections_max) {
             self.refuse(Reply::Joined(DueOutputs::new(reply, Err(RoomError::Full))));
+            return Ok(());
+        }
+        if let Err(error) = self.turns.outlet.roster.users.admit(identity.as_ref()) {
+            self.refuse(Reply::Joined(DueOutputs::new(reply, Err(error))));
             return Ok(());
         }
         self.joined += 1;
@@ -102,14 +106,17 @@ impl Actor {
     /// the earlier turns are durable; what waits for that follows what it missed.
     fn resume(
         &mut self,
-        (back, identity): (Return, Option<Identity>),
-        outbox: OutboxSender,
-        reply: oneshot::Sender<Result<Admission, RoomError>>,
+        back: Return,
+        client: (Option<Identity>, Transport),
+        (outbox, reply): (OutboxSender, oneshot::Sender<Result<Admission, RoomError>>),
     ) {
-        let resumed = self.turns.outlet.roster.resume(back, identity, outbox);
+        let carried = client.1;
+        let resumed = self.turns.outlet.roster.resume(back, client, outbox);
         let admission = resumed
             .map(|(serial, transport)| Admission::new(self.mailbox.clone(), serial, transport));
-        self.turns.parts.metrics.resumed.increment(1);
+        if carried != Transport::LongPoll {
+            self.turns.parts.metrics.resumed.increment(1);
+        }
         self.refuse(Reply::Joined(DueOutputs::new(reply, admission.ok_or(RoomError::Gone))));
     }
 
@@ -138,7 +145,8 @@ impl Actor {
     /// Ends the connections whose clients have been away for too long.
     pub(super) async fn end_overdue(&mut self) -> Result<(), StoreError> {
         while let Some(who) = self.turns.outlet.roster.take_overdue() {
-            self.close(who, Ending::broken_off()).await?;
+            let ending = self.turns.outlet.roster.unfetched(who);
+            self.close(who, ending.unwrap_or_else(Ending::broken_off)).await?;
             self.last_event = Instant::now();
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::*;
 use futures_util::task::ArcWake;
+use proptest::prelude::*;
 use room_core::metrics::Metrics;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -185,6 +186,136 @@ fn a_busy_outbox_does_not_delay_another() {
         }
     }
     assert_eq!(turns, [0, 1, 0, 0]);
+}
+
+#[test]
+fn a_client_that_is_behind_gets_no_volatile_message_and_is_not_closed_for_one() {
+    let limits = Limits { volatile_frames_max: 1, volatile_bytes_max: 10, ..Limits::default() };
+    let (room, socket) = socket(&limits, &ByteBudget::new(1 << 20));
+    let volatile = |text: &str| room.send_volatile(&Message::text(text));
+    (0..4).for_each(|number| volatile(&number.to_string()));
+    assert_eq!(socket.take(10), [text("0"), text("1")]);
+    room.send(&Message::text("eleven more"));
+    volatile("lost");
+    assert_eq!(socket.take(10), [text("eleven more")]);
+    // What the socket writes at the moment counts, too.
+    volatile("lost");
+    assert_eq!(socket.take(10), []);
+    volatile("again");
+    assert_eq!(socket.take(10), [text("again")]);
+    let limits = Limits { outbox_frames_max: 1, outbox_bytes_max: 10, ..Limits::default() };
+    let (room, socket) = self::socket(&limits, &ByteBudget::new(1 << 20));
+    room.send_volatile(&Message::text("eleven more"));
+    room.send(&Message::text("1"));
+    room.send_volatile(&Message::text("2"));
+    assert_eq!(socket.take(10), [text("1")]);
+}
+
+#[test]
+fn a_client_that_does_not_read_has_one_message_for_each_key() {
+    let (room, socket) = socket(&Limits::default(), &ByteBudget::new(1 << 20));
+    room.send(&Message::text("first"));
+    for number in 0..10_000 {
+        for key in ["a", "b", "c"] {
+            room.send_latest(key, &Message::text(format!("{key}{number}")));
+        }
+        assert!(room.lag().0 <= 4 && room.lag().1 < 40, "{:?}", room.lag());
+    }
+    assert!(socket.outboxes.0.state().slots[0].queue.said.len() < 40);
+    let newest = ["first", "a9999", "b9999", "c9999"].map(text);
+    assert_eq!(socket.take(10), newest);
+    room.send_latest("a", &Message::text("later"));
+    assert_eq!(socket.take(10), [text("later")]);
+}
+
+/// An act of a room or of the task that writes to a client.
+#[derive(Clone, Debug)]
+enum Act {
+    Send(usize),
+    Volatile(usize),
+    Latest(u8, usize),
+    Take(usize),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        3 => (0..6_usize).prop_map(Act::Send),
+        2 => (0..6_usize).prop_map(Act::Volatile),
+        6 => (0..5_u8, 0..6_usize).prop_map(|(key, bytes)| Act::Latest(key, bytes)),
+        1 => (0..8_usize).prop_map(Act::Take),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_queue_with_keys_equals_a_model_that_moves_every_message(
+        acts in prop::collection::vec(act(), 0..400),
+        frames_max in 2..60_u64,
+    ) {
+        let limits = Limits {
+            outbox_frames_max: frames_max,
+            outbox_bytes_max: 150,
+            volatile_frames_max: 4,
+            volatile_bytes_max: 12,
+            ..Limits::default()
+        };
+        let (room, socket) = socket(&limits, &ByteBudget::new(1 << 20));
+        let mut model: Vec<(Option<u8>, String)> = Vec::new();
+        let (mut taken, mut is_over) = (0, false);
+        let bytes = |model: &[(Option<u8>, String)]| model.iter().map(|(_, text)| text.len()).sum();
+        for (number, act) in acts.iter().enumerate() {
+            let word = |bytes: &usize| format!("{number:03}{}", "x".repeat(*bytes));
+            let (key, bytes_more) = match act {
+                Act::Take(max) => {
+                    let max = (*max).min(model.len());
+                    let expected: Vec<_> = model.drain(..max).map(|(_, word)| word).collect();
+                    taken = expected.iter().map(String::len).sum();
+                    let expected: Vec<_> = expected.iter().map(|word| text(word)).collect();
+                    let mut said = Vec::new();
+                    if max > 0 {
+                        socket.outboxes.take(max, &mut said);
+                    } else {
+                        // The socket has written what it took.
+                        socket.outboxes.0.state().written();
+                    }
+                    prop_assert_eq!(said, expected);
+                    continue;
+                }
+                Act::Volatile(bytes_more) => {
+                    let message = word(bytes_more);
+                    room.send_volatile(&Message::text(&*message));
+                    let waiting: usize = bytes(&model);
+                    let has_space = model.len() as u64 <= 4 && waiting + taken <= 12
+                        && (model.len() as u64) < frames_max;
+                    if has_space && !is_over {
+                        model.push((None, message));
+                    }
+                    continue;
+                }
+                Act::Send(bytes_more) => (None, bytes_more),
+                Act::Latest(key, bytes_more) => (Some(*key), bytes_more),
+            };
+            let message = word(bytes_more);
+            match key {
+                Some(key) => room.send_latest(&key.to_string(), &Message::text(&*message)),
+                None => room.send(&Message::text(&*message)),
+            }
+            model.retain(|(own, _)| own.is_none() || *own != key);
+            model.push((key, message));
+            let waiting: usize = bytes(&model);
+            is_over |= model.len() as u64 > frames_max || waiting > 150;
+            if is_over {
+                let last = socket.take(1_000);
+                prop_assert_eq!(last, [OutboxItem::Overflow]);
+                break;
+            }
+            prop_assert_eq!(room.lag(), (model.len(), waiting));
+        }
+        if !is_over {
+            let expected: Vec<_> = model.iter().map(|(_, word)| text(word)).collect();
+            prop_assert_eq!(socket.take(1_000), expected);
+        }
+    }
 }
 
 /// One step of a model: an action of a room or the socket task under the lock, which nothing interrupts.

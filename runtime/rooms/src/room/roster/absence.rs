@@ -8,14 +8,14 @@ use super::super::outbound::{LogEntry, LogSummary, OutboundLog, SharedLog};
 use super::super::outbox::OutboxSender;
 use super::super::returning::{
     Absence, AbsenceMarks, ClientArrival, Gap, Greeting, ReturnTicket, ReturningClient, Welcome,
-    may_return,
+    may_return, superseded,
 };
 use super::super::turns::RoomParts;
 use super::{ClientRoute, Roster};
 use room_core::clock::Clock;
 use room_core::config::Retention;
-use room_core::connection::{Connection, Link};
-use room_core::event::{CloseFrame, Ending};
+use room_core::connection::{Connection, Link, Transport};
+use room_core::event::Ending;
 use room_core::id::{ConnectionId, ConnectionSecret, SequenceNumber, Serial};
 use room_core::identity::{Capabilities, Identity};
 use room_core::limits::ms;
@@ -23,9 +23,6 @@ use room_core::metrics::GaugeShare;
 use room_core::turn::History;
 use std::sync::Arc;
 use tokio::time::Instant;
-
-/// The close code of a transport whose connection has a newer one.
-const SUPERSEDED: u16 = 4409;
 
 /// A connection that a client may have again, and what it missed.
 pub(in super::super) struct Return {
@@ -71,7 +68,14 @@ impl Roster {
         let is_needed = secret.is_some() || greeting.rewind.is_some();
         is_needed.then(|| {
             let (sent, greeting) = (SequenceNumber::default(), Some(greeting));
-            Box::new(ReturnTicket { secret, transport: 0, sent, greeting, absence: None })
+            Box::new(ReturnTicket {
+                secret,
+                transport: 0,
+                sent,
+                greeting,
+                absence: None,
+                closing: None,
+            })
         })
     }
 
@@ -120,8 +124,7 @@ impl Roster {
         parts: &RoomParts,
     ) -> bool {
         let resume_ms = self.resume_ms();
-        let is_open = self.get(serial).is_some_and(|connection| connection.link == Link::Open);
-        if resume_ms == 0 || !is_open || !may_return(ending) {
+        if resume_ms == 0 || !self.may_be_fetched(serial) || !may_return(ending) {
             return false;
         }
         let Some(connection) = self.connections.get(serial) else { return false };
@@ -137,7 +140,11 @@ impl Roster {
         if ticket.secret.is_none() || ticket.greeting.is_some() {
             return false;
         }
-        let until = Instant::now() + ms(resume_ms);
+        let away_ms = match ticket.closing {
+            Some(_) => resume_ms.min(parts.limits.close_ms_max),
+            None => resume_ms,
+        };
+        let until = Instant::now() + ms(away_ms);
         let marks = AbsenceMarks { sent: ticket.sent, position };
         let _counted = GaugeShare::of(&parts.metrics.suspended);
         ticket.absence = Some(Absence { until, marks, _permit: permit, _counted });
@@ -156,8 +163,7 @@ impl Roster {
         now_ms: u64,
     ) -> Result<Return, Gap> {
         let Self { connections, outboxes, log, .. } = self;
-        let connection = connections.by_id(id.as_str()).filter(|own| own.link == Link::Open);
-        let connection = connection.ok_or(Gap::UnknownConnection)?;
+        let connection = connections.by_id(id.as_str()).ok_or(Gap::UnknownConnection)?;
         // A client that has the secret of another one does not get in with a token of its own.
         let is_same = match (&connection.identity, identity) {
             (Some(own), Some(other)) => own.is_client_of(other),
@@ -168,6 +174,9 @@ impl Roster {
         }
         let ticket = outboxes.get(&connection.serial).and_then(|line| line.ticket.as_ref());
         let ticket = ticket.ok_or(Gap::UnknownConnection)?;
+        if connection.link != Link::Open && ticket.closing.is_none() {
+            return Err(Gap::UnknownConnection);
+        }
         if ticket.greeting.is_some() || !client.secret.is_some_and(|own| ticket.is_owned_by(own)) {
             return Err(Gap::UnknownConnection);
         }
@@ -188,7 +197,7 @@ impl Roster {
     pub(in super::super) fn resume(
         &mut self,
         Return { serial, missed }: Return,
-        identity: Option<Identity>,
+        (identity, carried): (Option<Identity>, Transport),
         outbox: OutboxSender,
     ) -> Option<(Serial, u32)> {
         self.end_absence(serial);
@@ -197,7 +206,7 @@ impl Roster {
         // A client that comes back with a newer token has its claims and what it may do from now on.
         let hears = Identity::capabilities_of(identity.as_ref()).has(Capabilities::READ);
         let own = self.edit().get_mut(serial)?;
-        own.identity = identity;
+        (own.identity, own.transport) = (identity, carried);
         let connection = own.id.clone();
         let line = self.outboxes.get_mut(&serial)?;
         line.hears = hears;
@@ -205,10 +214,13 @@ impl Roster {
         let (secret, arrival) = (ticket.secret?, ClientArrival::Resumed);
         ticket.transport = ticket.transport.wrapping_add(1);
         let before = std::mem::replace(&mut line.outbox, outbox);
-        before.close(CloseFrame::new(SUPERSEDED, "the connection goes on over a newer transport"));
+        before.close(superseded());
         line.outbox.welcome(Welcome { connection, secret, resume_ms, at, arrival });
         if hears {
             missed.iter().for_each(|entry| line.outbox.send_entry(entry));
+        }
+        if let Some(frame) = &ticket.closing {
+            line.outbox.close(frame.clone());
         }
         Some((serial, ticket.transport))
     }

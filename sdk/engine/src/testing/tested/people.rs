@@ -4,7 +4,7 @@
 
 use room_sdk::host::ResponseParts;
 use room_sdk::test::{TestResponse, identity_of};
-use room_sdk::{BodyFault, Identity, Request, SocketVerdict, StreamEnd};
+use room_sdk::{BodyFault, Delivery, Identity, Message, Request, SocketVerdict, StreamEnd};
 use rquickjs::{Ctx, IntoJs as _, Object, Result, Value};
 
 use crate::ScriptRoom;
@@ -16,6 +16,7 @@ natives! {
     "connect" => connect,
     "clientSend" => client_send,
     "clientReceived" => client_received,
+    "clientDeliveries" => client_deliveries,
     "clientClose" => client_close,
     "clientLose" => client_lose,
     "clientClosed" => client_closed,
@@ -50,8 +51,10 @@ fn connect(ctx: Ctx<'_>, room: u32, id: Text, options: Object<'_>) -> Result<u32
     if let Some(ticket) = optional::<Text>(&options, "ticket")? {
         client = client.ticket(&ticket.0);
     }
-    if options.get::<_, Text>("transport")?.0 == "sse" {
-        client = client.transport(room_sdk::Transport::Sse);
+    match options.get::<_, Text>("transport")?.0.as_str() {
+        "sse" => client = client.transport(room_sdk::Transport::Sse),
+        "long-poll" => client = client.transport(room_sdk::Transport::LongPoll),
+        _ => {}
     }
     Ok(rooms::keep_client(act(&room, || client.connect())))
 }
@@ -76,6 +79,20 @@ fn client_send(ctx: Ctx<'_>, room: u32, client: u32, message: Said) -> Result<()
         room_sdk::Message::Binary(bytes) => client.send_binary(bytes),
     });
     Ok(())
+}
+
+/// Takes what arrived, each message with `"volatile"`, the key behind `"latest:"`, or an empty text.
+fn client_deliveries<'js>(ctx: Ctx<'js>, client: u32) -> Result<Vec<Vec<Value<'js>>>> {
+    let arrived = rooms::client(&ctx, client)?.deliveries();
+    let pair = |(message, delivery): (Message, Delivery)| {
+        let how = match delivery {
+            Delivery::Volatile => "volatile".to_owned(),
+            Delivery::Latest(key) => format!("latest:{key}"),
+            _ => String::new(),
+        };
+        Ok(vec![Said(message).into_js(&ctx)?, how.into_js(&ctx)?])
+    };
+    arrived.into_iter().map(pair).collect()
 }
 
 fn client_received<'js>(ctx: Ctx<'js>, client: u32) -> Result<Vec<Value<'js>>> {

@@ -1,0 +1,29 @@
+//! Polls of clients that fetch their messages. Owns the step from one poll of a connection to the next.
+//!
+//! Invariant: the guest learns of no poll. A poll whose answer was lost is repeated with the same id, and gets the same
+//! messages. It does not know HTTP, or how long a poll waits.
+
+use super::super::RoomError;
+use super::super::handle::Admission;
+use super::super::polls::{ClientPoll, ContinuedPoll, PollRequest};
+use super::Actor;
+use room_core::connection::Transport;
+
+impl Actor {
+    /// Gives a connection to the next poll of its client, who it was before.
+    pub(super) fn poll(&mut self, asked: PollRequest) {
+        let PollRequest { poll: ClientPoll { connection, client }, outbox, reply } = asked;
+        let now_ms = self.turns.parts.clock.wall_ms();
+        let roster = &mut self.turns.outlet.roster;
+        let own = roster.by_id(connection.as_str()).and_then(|own| own.identity.clone());
+        let back = roster.returning((&connection, own.as_ref()), client, now_ms).ok();
+        let identity = own.clone();
+        let resumed = back.and_then(|back| roster.resume(back, (own, Transport::LongPoll), outbox));
+        let outcome = resumed.map(|(serial, transport)| {
+            let admission = Admission::new(self.mailbox.clone(), serial, transport);
+            ContinuedPoll { admission, identity }
+        });
+        // A poll that has left takes the drop of its admission for its end.
+        drop(reply.send(outcome.ok_or(RoomError::NotYours)));
+    }
+}
