@@ -336,9 +336,9 @@ codes! {
         "$ room ticket lobby",
         "Write `room ticket main/lobby`, and claims as `--claims '{\"sub\":\"ann\"}'`.";
     BadRetention "R0073" "rooms cannot remember their messages like this",
-        "`resume` of a party is how long a client may be away and get what it missed, and `history` is what its rooms remember for clients that ask: `keep`, a number of messages, `for`, a time, or both. The limits `resume_ms_max`, `history_messages_max` and `history_bytes_max` bound them.",
+        "`resume` of a party is how long a client may be away and get what it missed, and `history` is what its rooms remember for clients that ask: `keep`, a number of messages, `for`, a time, or both. With `durable = true` it outlives restarts. The limits `resume_ms_max`, `history_messages_max` and `history_bytes_max` bound them.",
         "# room.toml\nname = \"chat\"\n[parties.main]\nresume = \"2d\"",
-        "Write `resume = \"2m\"` or `history = { keep = 100, for = \"24h\" }`, or raise the limit in `[limits]`.";
+        "Write `resume = \"2m\"` or `history = { keep = 100, for = \"24h\", durable = true }`, or raise the limit in `[limits]`.";
     BadPublish "R0074" "servers cannot publish like this",
         "`[publish]` has the `keys` of other servers that may publish to rooms. Each is the name of the variable with the key, or a table with that name as `secret`, and with the `parties` and `rooms` that it is for.",
         "# room.toml\nname = \"chat\"\n[publish]\nkeys = [{ secret = \"PUBLISH_KEY\", parties = [\"mian\"] }]",

@@ -70,8 +70,9 @@ impl ReadHistory {
 impl Context {
     /// Reads what earlier turns have sent to all, or to the connections with a tag: `ctx.history().limit(50).read()?`.
     ///
-    /// The party has to ask for it in room.toml: `history = { keep = 100, for = "24h" }`. A room remembers in memory, so a
-    /// room that has left memory has forgotten. What the running turn sends is not there yet.
+    /// The party has to ask for it in room.toml: `history = { keep = 100, for = "24h" }`. A room remembers in memory, and
+    /// has forgotten when it has left memory; with `durable = true` it forgets nothing by that. What the running turn sends
+    /// is not there yet.
     pub fn history(&self) -> ReadHistory {
         ReadHistory::default()
     }

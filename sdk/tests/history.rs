@@ -109,3 +109,23 @@ fn a_room_of_a_party_without_history_gets_an_error_that_says_what_to_write() {
     let error = room.take_errors().concat();
     assert!(error.contains("history = { keep = 100 }"), "{error}");
 }
+
+#[test]
+fn a_crash_takes_messages_from_memory_and_none_that_are_durable() {
+    let durable = TestRoom::<Scribe>::builder("lobby").durable_history(10).build();
+    for (room, heard) in
+        [(room(Some(10)), "the room has forgotten messages after this id"), (durable, "1-2,1-3")]
+    {
+        let ada = room.connect("ada");
+        for text in ["1", "2", "3"] {
+            ada.send_text(text);
+        }
+        room.crash();
+        assert_eq!(ada.closed().map(|close| close.code), Some(1006));
+        assert_eq!(room.connection_ids(), Vec::<String>::new());
+        let ada = room.connect("ada");
+        ada.send_text("between 1-1 1-9");
+        assert_eq!(last(&ada).as_deref(), Some(heard));
+        assert_eq!(room.take_errors(), Vec::<String>::new());
+    }
+}

@@ -1,10 +1,11 @@
 //! Servers that die under load, again and again. A message that anybody saw is durable. Nobody saw a message of a
-//! failed turn.
+//! failed turn. A client that comes back has missed nothing.
 //!
 //! ```text
 //! cargo test -p room-tests --test crash                      a short run of each kind
 //! CRASH_KILLS=1000 cargo test --release -p room-tests --test crash -- --nocapture acknowledged_turns_survive_kills
 //! CRASH_CUTS=1000 cargo test --release -p room-tests --test crash -- --nocapture cuts
+//! RETURNING_CLIENTS=1000 RETURNING_MS=60000 cargo test --release -p room-tests --test crash -- --nocapture clients_that_return
 //! CRASH_SEED=7 …                                              other draws
 //! CRASH_MUST=1 …                                              fails where no power can be cut, and does not pass
 //! ```
@@ -13,7 +14,7 @@
 //! a seed says where to look and does not promise to fail again.
 //!
 //! Reading order: `audit` has the rules, `run` the order of events, `load` the clients, `server` the process,
-//! `origin` the server that rooms fetch from, `ground` the effects of a crash: `power` for a disk that loses unsynced data, `files` for damage made by hand. `scratch` has
+//! `origin` the server that rooms fetch from, `returns` the clients that come back, `ground` the effects of a crash: `power` for a disk that loses unsynced data, `files` for damage made by hand. `scratch` has
 //! all folders.
 
 #![cfg(target_os = "linux")]
@@ -27,6 +28,7 @@ mod layout;
 mod load;
 mod origin;
 mod power;
+mod returns;
 mod run;
 mod scratch;
 mod server;
@@ -71,4 +73,27 @@ async fn acknowledged_turns_survive_power_cuts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_turns_survive_simulated_power_cuts() {
     passes("cuts by hand", Crash::Garble, number("CRASH_CUTS", 8)).await;
+}
+
+async fn all_return(crash: Crash) {
+    let plan = returns::Plan {
+        clients: usize::try_from(number("RETURNING_CLIENTS", 60)).unwrap(),
+        time: std::time::Duration::from_millis(number("RETURNING_MS", 4_000)),
+        kills: number("RETURNING_KILLS", 2),
+        crash,
+        seed: number("CRASH_SEED", 1),
+    };
+    let report = returns::run(&plan).await;
+    say(&report.to_string());
+    assert!(report.is_clean(), "CRASH_SEED={}: {report}", plan.seed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_return_get_each_message_once_and_in_order_though_the_server_is_killed() {
+    all_return(Crash::Kill).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_return_get_each_message_once_and_in_order_though_the_power_is_cut() {
+    all_return(Crash::Garble).await;
 }

@@ -1,13 +1,14 @@
-//! A server for tests that kill it: `crash-node DATA MODULE CACHE ORIGIN`. Owns nothing but its start.
+//! A server for tests that kill it: `crash-node DATA MODULE CACHE ORIGIN [remembering]`. Owns nothing but its start.
 //!
 //! It opens the folder DATA, serves the guest in the file MODULE as party `main`, which may fetch from the server ORIGIN
-//! and whose webhooks go there, and prints one line of JSON:
+//! and whose webhooks go there, and prints one line of JSON. With `remembering`, the party stores what it sends, for
+//! clients that come back:
 //! `{"addr": …, "problems": […]}`, or `{"error": …}` if it cannot. Invariant: it ends when its standard input does,
 //! so that it never outlives the test that started it. It does not know that a test will kill it.
 
 use room_runtime::{
-    Audience, BodyDelivery, Config, FetchSettings, Limits, PartyConfig, Project, Proxies,
-    RetentionSettings, Runtime, StorageConfig, WebhookSettings, WhenQuiet,
+    Audience, BodyDelivery, Config, FetchSettings, HistorySetting, Limits, PartyConfig, Project,
+    Proxies, RetentionSettings, Runtime, SseAccess, StorageConfig, WebhookSettings, WhenQuiet,
 };
 use serde_json::{Value, json};
 use std::error::Error;
@@ -19,12 +20,13 @@ use std::process::ExitCode;
 #[tokio::main]
 async fn main() -> ExitCode {
     let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let [data, module, cache, origin] = &args[..] else {
-        say(&json!({"error": "usage: crash-node DATA MODULE CACHE ORIGIN"}));
+    let [data, module, cache, origin, rest @ ..] = &args[..] else {
+        say(&json!({"error": "usage: crash-node DATA MODULE CACHE ORIGIN [remembering]"}));
         return ExitCode::FAILURE;
     };
     let origin = origin.display().to_string();
-    match start(data.clone(), module.clone(), cache.clone(), origin).await {
+    let remembers = rest.iter().any(|word| word.as_os_str() == "remembering");
+    match start(data.clone(), module.clone(), cache.clone(), (origin, remembers)).await {
         Ok((runtime, problems)) => {
             say(&json!({"addr": runtime.addr().to_string(), "problems": problems}));
             // The content does not matter, only that the input ends.
@@ -43,7 +45,7 @@ async fn start(
     data: PathBuf,
     module: PathBuf,
     cache: PathBuf,
-    origin: String,
+    (origin, remembers): (String, bool),
 ) -> Result<(Runtime, Vec<String>), Box<dyn Error>> {
     // Reserving address space for few rooms makes the start fast. It happens thousands of times.
     let limits = Limits {
@@ -58,6 +60,8 @@ async fn start(
         // So does a webhook, as often as the receiver is away.
         webhook_retry_ms_max: 20,
         webhook_tries_max: u64::MAX,
+        // Clients with one id replace their own connection whenever the server has not noticed its end.
+        replacements_max: 1_000_000,
         ..Limits::default()
     };
     let runtime = Runtime::start(Config {
@@ -84,11 +88,11 @@ async fn start(
         ttl: None,
         cors: None,
         request_bodies: BodyDelivery::Whole,
-        retention: RetentionSettings::default(),
+        retention: if remembers { remembering()? } else { RetentionSettings::default() },
         auth: None,
-        sse: Default::default(),
+        sse: if remembers { SseAccess::On } else { SseAccess::Off },
     };
-    let webhooks = Some(WebhookSettings {
+    let webhooks = (!remembers).then(|| WebhookSettings {
         url: format!("http://{origin}/webhooks"),
         events: Some(vec!["connected".to_owned()]),
         secret: "HOOK_SECRET".to_owned(),
@@ -98,6 +102,12 @@ async fn start(
     let project = Project { parties: vec![party], fetch, webhooks, ..Project::default() };
     runtime.deploy(project).await?;
     Ok((runtime, problems))
+}
+
+/// Returns the settings of a party that stores what it sends.
+fn remembering() -> Result<RetentionSettings, Box<dyn Error>> {
+    let history = HistorySetting { keep: Some(4_000), keep_for: None, durable: true };
+    Ok(RetentionSettings { resume: Some("1m".parse()?), history: Some(history) })
 }
 
 fn say(line: &Value) {

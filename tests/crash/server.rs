@@ -16,6 +16,8 @@ use tokio::process::{Child, Command};
 /// The inputs of a server's start: the guest, and a folder for compiled code that all servers share.
 pub(crate) struct Program {
     scratch: Scratch,
+    /// The words behind the other arguments.
+    words: &'static [&'static str],
 }
 
 /// A running server.
@@ -29,10 +31,19 @@ pub(crate) struct Server {
 impl Program {
     /// Builds the guest.
     pub(crate) fn new() -> Self {
+        Self::of("ledger", &[])
+    }
+
+    /// Builds the guest of a server that stores what its rooms send.
+    pub(crate) fn remembering() -> Self {
+        Self::of("puppet", &["remembering"])
+    }
+
+    fn of(name: &str, words: &'static [&'static str]) -> Self {
         let scratch = Scratch::new();
-        let module = without_lines(guest("ledger").to_vec());
-        std::fs::write(scratch.path().join("ledger.wasm"), module).unwrap();
-        Self { scratch }
+        let module = without_lines(guest(name).to_vec());
+        std::fs::write(scratch.path().join("guest.wasm"), module).unwrap();
+        Self { scratch, words }
     }
 
     /// Returns the folder of the run.
@@ -50,7 +61,8 @@ impl Program {
         let own = self.scratch.path();
         let cache: PathBuf = own.join("compiled");
         let mut command = Command::new(env!("CARGO_BIN_EXE_crash-node"));
-        command.arg(data).arg(own.join("ledger.wasm")).arg(cache).arg(origin).env("TMPDIR", own);
+        command.arg(data).arg(own.join("guest.wasm")).arg(cache).arg(origin).env("TMPDIR", own);
+        command.args(self.words);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         command.spawn().unwrap()
     }

@@ -57,6 +57,7 @@ mod server;
 mod sessions;
 mod sockets;
 mod sse;
+mod staying;
 mod storage;
 mod streams;
 mod ticks;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const PAGE: &str = include_str!("../../sdk/PROTOCOL.md");
 
 fn setup() -> Setup {
-    let history = HistorySetting { keep: Some(20), keep_for: None };
+    let history = HistorySetting { keep: Some(20), keep_for: None, durable: false };
     let resume = Some("1m".parse().unwrap());
     Setup::memory().remembering(RetentionSettings { resume, history: Some(history) })
 }
@@ -110,7 +110,7 @@ async fn a_lost_socket_is_resumed_by_another_one_with_its_secret() {
 
 #[tokio::test]
 async fn a_server_that_restarts_tells_its_clients_of_the_gap() {
-    let history = HistorySetting { keep: Some(20), keep_for: None };
+    let history = HistorySetting { keep: Some(20), keep_for: None, durable: false };
     let resume = Some("1m".parse().unwrap());
     let settings = RetentionSettings { resume, history: Some(history) };
     let node = Setup::disk().remembering(settings).start().await;
@@ -124,6 +124,124 @@ async fn a_server_that_restarts_tells_its_clients_of_the_gap() {
     let since = card.split('&').next().unwrap();
     let b = Client::open(&node, &format!("lobby?_pk=b&{since}")).await;
     assert_eq!((b.arrival(), &b.welcome["gap"]), ("gap", &json!("too_old")));
+}
+
+/// Returns a node on disk whose rooms store what they sent.
+fn durable() -> Setup {
+    let history = HistorySetting { keep: Some(20), keep_for: None, durable: true };
+    let resume = Some("1m".parse().unwrap());
+    Setup::disk().remembering(RetentionSettings { resume, history: Some(history) })
+}
+
+#[tokio::test]
+async fn a_client_continues_after_a_restart_with_everything_that_it_missed() {
+    let node = durable().start().await;
+    let mut b = node.connect("lobby?_pk=b").await;
+    let mut a = Client::open(&node, "lobby?_pk=a&tags=red").await;
+    let mut c = Client::open(&node, "lobby?_pk=c").await;
+    b.tell(json!([{"broadcast": "1"}])).await;
+    assert_eq!((a.hears().await, c.hears().await), ("1".to_owned(), "1".to_owned()));
+    let (card, other) = (a.lose(), c.lose());
+    b.tell(
+        json!([{"broadcast": "2"}, {"send_to": ["a", "3"]}, {"broadcast_tagged": ["4", "red"]}]),
+    )
+    .await;
+    assert_eq!((b.text().await, b.text().await), ("1".to_owned(), "2".to_owned()));
+    let node = node.restart().await;
+    let mut b = node.connect("lobby?_pk=b").await;
+    b.tell(json!([{"broadcast": "5"}])).await;
+    assert_eq!(b.text().await, "5");
+    let query = format!("lobby?_pk=a&tags=red&{card}");
+    let mut a = Client::open(&node, &query).await;
+    assert_eq!(a.arrival(), "continued");
+    assert!(card.contains(a.welcome["at"].as_str().unwrap()), "it goes on after what it named");
+    assert!(card.contains(a.welcome["secret"].as_str().unwrap()), "it keeps its secret");
+    for text in ["2", "3", "4", "5"] {
+        assert_eq!(a.hears().await, text);
+    }
+    // What was for another one, it does not get.
+    let mut c = Client::open(&node, &format!("lobby?_pk=c&{other}")).await;
+    assert_eq!(c.arrival(), "continued");
+    assert_eq!((c.hears().await, c.hears().await), ("2".to_owned(), "5".to_owned()));
+    b.tell(json!([{"broadcast": "6"}])).await;
+    assert_eq!((a.hears().await, c.hears().await), ("6".to_owned(), "6".to_owned()));
+    // Lost before it has heard anything: the connection that continued is resumed from where the client was.
+    let mut a = Client::open(&node, &query).await;
+    assert_eq!(a.arrival(), "resumed");
+    for text in ["2", "3", "4", "5", "6"] {
+        assert_eq!(a.hears().await, text);
+    }
+    let report = node.report("lobby").await;
+    let events = report["events"].as_array().unwrap();
+    assert_eq!(events[events.len() - 3..], ["connect b", "connect a", "connect c"]);
+}
+
+#[tokio::test]
+async fn a_client_continues_when_it_was_away_for_too_long() {
+    let history = HistorySetting { keep: Some(20), keep_for: None, durable: true };
+    let settings = RetentionSettings { resume: None, history: Some(history) };
+    let node = Setup::memory().remembering(settings).start().await;
+    let mut b = node.connect("lobby?_pk=b").await;
+    let a = Client::open(&node, "lobby?_pk=a").await;
+    let card = a.lose();
+    let closed = || async {
+        let report = node.report("lobby").await;
+        report["events"].as_array().is_some_and(|events| events.len() == 3)
+    };
+    until("the room to hear of the end", closed).await;
+    b.tell(json!([{"broadcast": "1"}])).await;
+    assert_eq!(b.text().await, "1");
+    let mut a = Client::open(&node, &format!("lobby?_pk=a&{card}")).await;
+    assert_eq!((a.arrival(), &a.welcome["resume_ms"]), ("continued", &json!(0)));
+    assert_eq!(a.hears().await, "1");
+}
+
+#[tokio::test]
+async fn history_is_read_after_a_restart_and_an_unknown_id_is_a_gap() {
+    let node = durable().start().await;
+    let mut a = Client::open(&node, "lobby?_pk=a").await;
+    for text in ["1", "2", "3"] {
+        a.socket.tell(json!([{"broadcast": text}])).await;
+        assert_eq!(a.hears().await, text);
+    }
+    let card = a.lose();
+    let node = node.restart().await;
+    let mut late = Client::open(&node, "lobby?_pk=late&_rewind=2").await;
+    assert_eq!((late.hears().await, late.hears().await), ("2".to_owned(), "3".to_owned()));
+    late.socket.tell(json!([{"history": 2}])).await;
+    assert_eq!(late.hears().await, "2,3 more: true");
+    let seen = look(&node).await;
+    assert_eq!(seen["log"]["messages"], 4);
+    // An id that the log does not have, as after the restore of an older backup.
+    let (epoch, rest) = card.split_once("_since=").unwrap().1.split_once('-').unwrap();
+    let (seq, secret) = rest.split_once('&').unwrap();
+    let undone = seq.parse::<u64>().unwrap() + 1;
+    let query = format!("lobby?_pk=a&_since={epoch}-{undone}&{secret}");
+    let a = Client::open(&node, &query).await;
+    assert_eq!((a.arrival(), &a.welcome["gap"]), ("gap", &json!("unknown_id")));
+    let b = Client::open(&node, &format!("lobby?_pk=b&_since={epoch}-{undone}")).await;
+    assert_eq!((b.arrival(), &b.welcome["gap"]), ("gap", &json!("unknown_id")));
+}
+
+#[tokio::test]
+async fn a_log_that_a_party_gave_up_for_a_while_has_a_gap_there() {
+    let memory = HistorySetting { keep: Some(20), keep_for: None, durable: false };
+    let node = durable().start().await;
+    let mut a = Client::open(&node, "lobby?_pk=a").await;
+    a.socket.tell(json!([{"broadcast": "1"}])).await;
+    assert_eq!(a.hears().await, "1");
+    let card = a.lose();
+    let setup = node.stop().await;
+    let settings = RetentionSettings { resume: None, history: Some(memory) };
+    let node = setup.remembering(settings).start().await;
+    let mut b = node.connect("lobby?_pk=b").await;
+    b.tell(json!([{"broadcast": "2"}])).await;
+    assert_eq!(b.text().await, "2");
+    let settings =
+        RetentionSettings { history: Some(HistorySetting { durable: true, ..memory }), ..settings };
+    let node = node.stop().await.remembering(settings).start().await;
+    let a = Client::open(&node, &format!("lobby?_pk=a&{card}")).await;
+    assert_eq!((a.arrival(), &a.welcome["gap"]), ("gap", &json!("too_old")));
 }
 
 #[tokio::test]

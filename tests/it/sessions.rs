@@ -93,7 +93,7 @@ fn send(channel: u64, data: &str) -> Value {
 }
 
 fn remembering() -> Setup {
-    let history = HistorySetting { keep: Some(20), keep_for: None };
+    let history = HistorySetting { keep: Some(20), keep_for: None, durable: false };
     let resume = Some("1m".parse().unwrap());
     Setup::memory().remembering(RetentionSettings { resume, history: Some(history) })
 }

@@ -546,7 +546,7 @@ async fn a_stock_event_source_that_comes_back_has_its_connection_and_what_it_mis
 
 #[tokio::test]
 async fn an_event_source_of_a_party_with_history_gets_what_was_sent_to_all_since_its_last_event() {
-    let history = Some(HistorySetting { keep: Some(10), keep_for: None });
+    let history = Some(HistorySetting { keep: Some(10), keep_for: None, durable: false });
     let retention = RetentionSettings { resume: None, history };
     let node = Setup::memory().sse().remembering(retention).start().await;
     let mut b = node.connect("lobby?_pk=b").await;

@@ -127,6 +127,10 @@ struct HistoryKeys {
         skip_serializing_if = "Option::is_none"
     )]
     keep_for: Option<String>,
+    /// Whether they are stored with the turns that send them, and outlive a restart. Then every turn that sends is a
+    /// commit.
+    #[schemars(default, with = "bool", skip_serializing_if = "Option::is_none")]
+    durable: Option<bool>,
 }
 
 /// What a party asks of its clients.

@@ -33,7 +33,9 @@ pub use publish::{
     PublishError, PublishKey, PublishKeySetting, PublishKeys, PublishSettings, ScopedPublishKey,
 };
 pub use renames::{OldNameError, PartyRename};
-pub use retention::{HistoryAccess, HistorySetting, Retention, RetentionError, RetentionSettings};
+pub use retention::{
+    HistoryAccess, HistoryDurability, HistorySetting, Retention, RetentionError, RetentionSettings,
+};
 pub use space::{PeerNode, Space, SpaceError, node_name};
 pub use webhooks::{WebhookError, WebhookPlan, WebhookSettings};
 

@@ -99,6 +99,14 @@ impl Identity {
         self.subject().filter(|subject| !subject.is_null()).map(|subject| subject.to_string())
     }
 
+    /// Returns a text that is the same for two identities of one client, as [`Identity::is_client_of`] says, and no others.
+    pub fn client(&self) -> String {
+        match self.subject() {
+            Some(subject) => format!("sub {subject}"),
+            None => format!("claims {}", self.claims()),
+        }
+    }
+
     fn subject(&self) -> Option<serde_json::Value> {
         let claims: serde_json::Value = serde_json::from_str(self.claims()).ok()?;
         claims.get("sub").cloned()
@@ -139,8 +147,10 @@ mod tests {
         let identity = |claims: &str| Identity::new(claims.to_owned(), Capabilities::ALL, None);
         let ada = identity(r#"{"sub":"ada","exp":1}"#);
         assert!(ada.is_client_of(&identity(r#"{"exp":2,"sub":"ada"}"#)));
+        assert_eq!(ada.client(), identity(r#"{"exp":2,"sub":"ada"}"#).client());
         for other in [r#"{"sub":"bob"}"#, r#"{"exp":1}"#, "{}"] {
             assert!(!ada.is_client_of(&identity(other)), "{other}");
+            assert_ne!(ada.client(), identity(other).client());
         }
         assert!(identity("{}").is_client_of(&identity("{}")));
         assert!(!identity("{}").is_client_of(&identity(r#"{"name":"eve"}"#)));

@@ -240,6 +240,8 @@ metrics! {
             "Messages that a slow client did not get, as the room allows: volatile ones, and those that a newer one with the same key replaced";
         resumed: Counter = "room_resumed_total", "connections",
             "Clients that came back to their connection and got what they had missed";
+        continued: Counter = "room_continued_total", "connections",
+            "Clients that came back after their connection was over, and got what they had missed over a new one";
         resume_gaps: CounterBy<ResumeGap> = "room_resume_gaps_total", "clients",
             "Clients that came back and are to start afresh, by what was missing";
         suspended: Gauge = "room_suspended", "connections",

@@ -6,12 +6,15 @@
 
 use crate::backend::Tree;
 use crate::keys::{self, RoomFacts};
-use crate::{LastUse, Offset, Record, StoreError, Wipe};
+use crate::outbound::{self, ID_BYTES};
+use crate::{LastUse, Offset, OutboundChange, Record, StoreError, Wipe};
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use room_core::id::RoomId;
 use room_core::jobs::{JobsChange, Wake};
 use room_core::span::{Key, Overlay, Span};
+use std::collections::BTreeSet;
+use std::ops::Bound;
 
 /// The gathered changes of some records.
 pub(super) struct GatheredChanges<'a> {
@@ -44,7 +47,8 @@ impl<'a> GatheredChanges<'a> {
         let before = info.due_ms();
         if record.change.wipe == Wipe::Room {
             self.remove_keys(&keys::jobs(room))?;
-            info.wake = Wake::NoJobs;
+            self.remove_keys(&keys::outbound(room))?;
+            (info.wake, info.outbound) = (Wake::NoJobs, None);
         }
         if let Some(jobs) = &record.change.jobs {
             self.change_jobs(room, &mut info, jobs);
@@ -78,10 +82,14 @@ impl<'a> GatheredChanges<'a> {
         for (key, value) in &record.change.keys {
             self.put([prefix.as_slice(), key].concat(), key.len(), value.clone(), &mut info)?;
         }
+        if let Some(outbound) = &record.change.outbound {
+            self.change_outbound(room, &mut info, outbound)?;
+        }
         info.turns = info.turns.max(record.turn);
         info.number = info.number.max(record.number);
         if record.change.wipe == Wipe::Room
             && (info.keys, info.due_ms(), info.wake) == (0, None, Wake::NoJobs)
+            && info.outbound.is_none()
         {
             self.note_use(room, &mut info, None);
             info = RoomFacts::default();
@@ -98,6 +106,65 @@ impl<'a> GatheredChanges<'a> {
             self.batch.insert([prefix.as_slice(), key].concat(), value.clone());
         }
         info.wake = jobs.wake.unwrap_or(info.wake);
+    }
+
+    /// Forgets messages and adds others. The counts follow what the tree really has.
+    fn change_outbound(
+        &mut self,
+        room: &RoomId,
+        info: &mut RoomFacts,
+        change: &OutboundChange,
+    ) -> Result<(), StoreError> {
+        if change.is_fresh {
+            self.remove_keys(&keys::outbound(room))?;
+            info.outbound = None;
+        }
+        if change.floor.is_none() && change.entries.is_empty() {
+            return Ok(());
+        }
+        let facts = info.begun_outbound();
+        if let Some(floor) = change.floor {
+            let span = outbound::between(room, Bound::Unbounded, Bound::Included(floor));
+            let mut gone: BTreeSet<Key> =
+                room_core::span::over(&self.batch, &span).map(|(key, _)| key).collect();
+            for key in self.tree.keys(&span) {
+                gone.insert(key?);
+            }
+            for key in gone {
+                if let Some(bytes) = self.len_of(&key)? {
+                    facts.entries = facts.entries.saturating_sub(1);
+                    facts.bytes = facts.bytes.saturating_sub((ID_BYTES + bytes) as u64);
+                }
+                self.batch.insert(key, None);
+            }
+            facts.floor = facts.floor.max(floor);
+        }
+        let prefix = keys::outbound_prefix(room);
+        for (id, entry) in &change.entries {
+            let key = [prefix.as_slice(), &outbound::key_of(*id)].concat();
+            if let Some(old) = self.len_of(&key)? {
+                facts.entries = facts.entries.saturating_sub(1);
+                facts.bytes = facts.bytes.saturating_sub((ID_BYTES + old) as u64);
+            }
+            facts.entries += 1;
+            facts.bytes += (ID_BYTES + entry.len()) as u64;
+            facts.newest = facts.newest.max(*id);
+            self.bytes += key.len() + entry.len();
+            self.batch.insert(key, Some(entry.clone()));
+        }
+        facts.newest = facts.newest.max(facts.floor);
+        // The room's next epoch is later than that of every message.
+        let newest = facts.newest;
+        info.number = info.number.max(newest);
+        Ok(())
+    }
+
+    /// Returns the bytes of a key's value, as of the gathered changes.
+    fn len_of(&self, key: &Key) -> Result<Option<usize>, StoreError> {
+        match self.batch.get(key) {
+            Some(value) => Ok(value.as_ref().map(Bytes::len)),
+            None => self.tree.value_len(key),
+        }
     }
 
     fn note_use(&mut self, room: &RoomId, info: &mut RoomFacts, touch: Option<LastUse>) {
@@ -117,11 +184,7 @@ impl<'a> GatheredChanges<'a> {
         value: Option<Bytes>,
         info: &mut RoomFacts,
     ) -> Result<(), StoreError> {
-        let old = match self.batch.get(&key) {
-            Some(value) => value.as_ref().map(Bytes::len),
-            None => self.tree.value_len(&key)?,
-        };
-        if let Some(old) = old {
+        if let Some(old) = self.len_of(&key)? {
             info.keys = info.keys.saturating_sub(1);
             info.bytes = info.bytes.saturating_sub((len + old) as u64);
         }

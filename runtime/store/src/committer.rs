@@ -31,13 +31,15 @@ impl Commit {
     pub(super) fn bytes(&self) -> usize {
         let change = &self.record.change;
         let jobs = change.jobs.iter().flat_map(|jobs| &jobs.entries);
-        change
+        let outbound = change.outbound.as_ref().map_or(0, |outbound| outbound.bytes());
+        let entries: usize = change
             .keys
             .iter()
             .chain(jobs)
             .chain(&change.webhooks)
             .map(|(key, value)| key.len() + value.as_ref().map_or(0, bytes::Bytes::len))
-            .sum()
+            .sum();
+        entries + outbound
     }
 }
 

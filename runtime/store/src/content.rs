@@ -12,15 +12,17 @@
 //! {"job_base64":"dAE=","base64":"AAEC"}
 //! ```
 //!
-//! `entry.rs` has the form of an entry. Jobs (timers and effects that wait) follow the keys; the head then has
-//! `"wake"`, which is when the room has to be awake for them, or 0.
+//! `entry.rs` has the form of an entry. Messages that the room remembers follow as `{"sent":"7-42","base64":"…"}`, and the
+//! head has `"sent_floor"`, which is the id up to which everything is forgotten. Jobs (timers and effects that wait) come
+//! last; the head then has `"wake"`, which is when the room has to be awake for them, or 0.
 
 use crate::entry::EntryLine;
+use crate::outbound::ID_BYTES;
 use crate::{AlarmRecord, Record, StoreError, Wipe};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use room_core::id::{PartyName, RoomId};
+use room_core::id::{CursorError, PartyName, RoomId, SequenceNumber};
 use room_core::jobs::Wake;
 use room_core::limits::{Limits, size};
 use room_core::span::{Key, Overlay};
@@ -41,6 +43,9 @@ pub struct RoomContent {
     pub(super) entries: BTreeMap<Key, Bytes>,
     pub(super) jobs: BTreeMap<Key, Bytes>,
     pub(super) wake: Wake,
+    pub(super) sent: BTreeMap<SequenceNumber, Bytes>,
+    /// The id up to which all messages are forgotten; `None` if the room never remembered any.
+    pub(super) sent_floor: Option<SequenceNumber>,
 }
 
 /// The reason why lines are not the content of a room.
@@ -74,6 +79,8 @@ struct ContentHead {
     alarm: Option<Alarm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     wake: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sent_floor: Option<String>,
 }
 
 /// The line of a job. Its key and value are bytes of the runtime.
@@ -82,6 +89,21 @@ struct ContentHead {
 struct JobLine {
     job_base64: String,
     base64: String,
+}
+
+/// The line of a message that the room remembers. Its value is bytes of the runtime.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SentLine {
+    sent: String,
+    base64: String,
+}
+
+/// One line behind the head, read.
+enum ContentLine {
+    Key(Key, Bytes),
+    Job(Key, Bytes),
+    Sent(SequenceNumber, Bytes),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,8 +116,9 @@ struct Alarm {
 impl RoomContent {
     /// Makes the content of a room without stored entries.
     pub(super) fn of(room: RoomId) -> Self {
-        let (entries, jobs) = (BTreeMap::new(), BTreeMap::new());
-        Self { room, turns: 0, alarm: None, entries, jobs, wake: Wake::NoJobs }
+        let (entries, jobs, sent) = Default::default();
+        let (wake, sent_floor) = (Wake::NoJobs, None);
+        Self { room, turns: 0, alarm: None, entries, jobs, wake, sent, sent_floor }
     }
 
     /// Returns the room.
@@ -116,7 +139,8 @@ impl RoomContent {
 
     /// Returns true if anything was ever stored.
     pub(super) fn is_known(&self) -> bool {
-        self.turns > 0 || self.alarm.is_some() || !self.entries.is_empty() || !self.jobs.is_empty()
+        let has_alarm = self.turns > 0 || self.alarm.is_some() || self.sent_floor.is_some();
+        has_alarm || !self.entries.is_empty() || !self.jobs.is_empty()
     }
 
     /// Applies the change of a record.
@@ -127,6 +151,8 @@ impl RoomContent {
         if record.change.wipe == Wipe::Room {
             (self.alarm, self.wake) = (None, Wake::NoJobs);
             self.jobs.clear();
+            self.sent.clear();
+            self.sent_floor = None;
         }
         self.alarm = record.change.alarm.unwrap_or(self.alarm);
         replay(&mut self.entries, record.change.keys);
@@ -134,7 +160,10 @@ impl RoomContent {
             replay(&mut self.jobs, jobs.entries);
             self.wake = jobs.wake.unwrap_or(self.wake);
         }
-        let is_empty = self.entries.is_empty() && self.jobs.is_empty();
+        if let Some(outbound) = record.change.outbound {
+            self.sent_floor = outbound.replay(&mut self.sent, self.sent_floor);
+        }
+        let is_empty = self.entries.is_empty() && self.jobs.is_empty() && self.sent_floor.is_none();
         let is_gone = record.change.wipe == Wipe::Room && is_empty;
         self.turns = if is_gone && self.alarm.is_none() { 0 } else { self.turns.max(record.turn) };
         Ok(())
@@ -148,10 +177,14 @@ impl RoomContent {
         let alarm = self.alarm.map(|AlarmRecord { due_ms, tries }| Alarm { due_ms, tries });
         let (party, room) = (self.room.party().to_string(), self.room.name().to_owned());
         let wake = (!self.jobs.is_empty()).then(|| self.wake.due_ms().unwrap_or_default());
-        put_line(&mut out, &ContentHead { format: FORMAT, party, room, alarm, wake })?;
+        let sent_floor = self.sent_floor.map(|floor| floor.to_string());
+        put_line(&mut out, &ContentHead { format: FORMAT, party, room, alarm, wake, sent_floor })?;
         self.entries
             .iter()
             .try_for_each(|(key, value)| put_line(&mut out, &EntryLine::of(key, value)))?;
+        self.sent
+            .iter()
+            .try_for_each(|(id, value)| put_line(&mut out, &SentLine::of(*id, value)))?;
         self.jobs.iter().try_for_each(|(key, value)| put_line(&mut out, &JobLine::of(key, value)))
     }
 
@@ -166,23 +199,39 @@ impl RoomContent {
         let head = head.map_err(|source| ContentError::Read { line: 1, source })?;
         let mut content =
             read_head(&head, limits).map_err(|problem| ContentError::Line { line: 1, problem })?;
-        let mut bytes = 0;
+        let (mut bytes, mut sent_bytes) = (0, 0);
         for (line, text) in lines {
+            let wrong = |problem| ContentError::Line { line, problem };
             let text = text.map_err(|source| ContentError::Read { line, source })?;
-            let (is_job, entry) = match JobLine::read(&text) {
-                Some(job) => (true, job),
-                None => (false, EntryLine::read(&text, limits)),
+            let entry = ContentLine::read(&text, limits).map_err(wrong)?;
+            let (counted, len) = match &entry {
+                ContentLine::Key(key, value) | ContentLine::Job(key, value) => {
+                    (&mut bytes, key.len() + value.len())
+                }
+                ContentLine::Sent(_, value) => (&mut sent_bytes, ID_BYTES + value.len()),
             };
-            let (key, value) = entry.map_err(|problem| ContentError::Line { line, problem })?;
-            let entries = if is_job { &mut content.jobs } else { &mut content.entries };
-            bytes += (key.len() + value.len()) as u64;
+            *counted += len as u64;
             if bytes > limits.room_bytes_max {
-                let problem = format!("more than room_bytes_max ({})", limits.room_bytes_max);
-                return Err(ContentError::Line { line, problem });
+                return Err(wrong(format!("more than room_bytes_max ({})", limits.room_bytes_max)));
             }
-            if entries.insert(key, value).is_some() {
-                let problem = "the key was there already".to_owned();
-                return Err(ContentError::Line { line, problem });
+            // A room forgets in steps, so it may have some more than it shows.
+            if sent_bytes / 2 > limits.history_bytes_max {
+                let max = limits.history_bytes_max;
+                return Err(wrong(format!(
+                    "the messages have more than twice history_bytes_max ({max})"
+                )));
+            }
+            let old = match entry {
+                ContentLine::Key(key, value) => content.entries.insert(key, value),
+                ContentLine::Job(key, value) => content.jobs.insert(key, value),
+                ContentLine::Sent(id, _) if content.sent_floor.is_none_or(|floor| id <= floor) => {
+                    let problem = "the message is not behind `sent_floor`, which the head has";
+                    return Err(wrong(problem.to_owned()));
+                }
+                ContentLine::Sent(id, value) => content.sent.insert(id, value),
+            };
+            if old.is_some() {
+                return Err(wrong("the key was there already".to_owned()));
             }
         }
         if content.jobs.is_empty() != (content.wake == Wake::NoJobs) {
@@ -213,6 +262,37 @@ impl JobLine {
     }
 }
 
+impl SentLine {
+    fn of(id: SequenceNumber, value: &Bytes) -> Self {
+        Self { sent: id.to_string(), base64: BASE64_STANDARD.encode(value) }
+    }
+
+    /// Reads a line of a message. Returns `None` if it is the line of something else.
+    fn read(text: &str) -> Option<Result<(SequenceNumber, Bytes), String>> {
+        let value: Value = serde_json::from_str(text).ok()?;
+        value.get("sent")?;
+        let read = || {
+            let line: Self = serde_json::from_value(value).map_err(|error| error.to_string())?;
+            let value = BASE64_STANDARD.decode(line.base64);
+            let value = value.map_err(|error| format!("invalid base64: {error}"))?;
+            Ok((id_of(&line.sent)?, value.into()))
+        };
+        Some(read())
+    }
+}
+
+impl ContentLine {
+    fn read(text: &str, limits: &Limits) -> Result<Self, String> {
+        if let Some(job) = JobLine::read(text) {
+            return job.map(|(key, value)| Self::Job(key, value));
+        }
+        if let Some(sent) = SentLine::read(text) {
+            return sent.map(|(id, value)| Self::Sent(id, value));
+        }
+        EntryLine::read(text, limits).map(|(key, value)| Self::Key(key, value))
+    }
+}
+
 /// Makes changes to entries.
 fn replay(entries: &mut BTreeMap<Key, Bytes>, changes: Overlay) {
     for (key, value) in changes {
@@ -221,6 +301,10 @@ fn replay(entries: &mut BTreeMap<Key, Bytes>, changes: Overlay) {
             None => entries.remove(&key),
         };
     }
+}
+
+fn id_of(text: &str) -> Result<SequenceNumber, String> {
+    text.parse().map_err(|error: CursorError| error.to_string())
 }
 
 fn put_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
@@ -245,6 +329,7 @@ fn read_head(text: &str, limits: &Limits) -> Result<RoomContent, String> {
         Some(0) => Wake::Idle,
         Some(due_ms) => Wake::At(due_ms),
     };
+    content.sent_floor = head.sent_floor.as_deref().map(id_of).transpose()?;
     content.alarm = head.alarm.map(|Alarm { due_ms, tries }| AlarmRecord { due_ms, tries });
     Ok(content)
 }
@@ -299,6 +384,25 @@ mod tests {
             (format!("{head}{0}\n{0}", "{\"key\":\"a\",\"json\":1}"), "line 3: the key was there"),
         ] {
             let error = read(&text).unwrap_err();
+            assert!(error.starts_with(problem), "{error}");
+        }
+    }
+
+    #[test]
+    fn remembered_messages_are_read_back_with_the_end_of_what_is_remembered() {
+        let id = |seq| SequenceNumber { epoch: 7, seq };
+        let mut content = content(&[(b"a", b"1")]);
+        content.sent_floor = Some(id(40));
+        content.sent = [(id(41), Bytes::from_static(&[0, 255])), (id(44), Bytes::new())].into();
+        let text = written(&content);
+        assert!(text.contains("{\"sent\":\"7-41\",\"base64\":\"AP8=\"}"), "{text}");
+        assert_eq!(read(&text), Ok(content));
+        for (line, problem) in [
+            (r#"{"sent":"7-40","base64":""}"#, "line 5: the message is not behind `sent_floor`"),
+            (r#"{"sent":"7-41","base64":""}"#, "line 5: the key was there already"),
+            (r#"{"sent":"seven","base64":""}"#, "line 5: an id is two numbers"),
+        ] {
+            let error = read(&format!("{text}{line}\n")).unwrap_err();
             assert!(error.starts_with(problem), "{error}");
         }
     }

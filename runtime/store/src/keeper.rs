@@ -6,7 +6,7 @@
 use crate::applier::ApplierState;
 use crate::copies::{self, CopyWriter};
 use crate::folder::StoreFolder;
-use crate::{Change, Offset, Record, StoreError, keys, log};
+use crate::{Change, Offset, OutboundChange, Record, StoreError, keys, log, outbound};
 use hashbrown::HashSet;
 use room_core::id::{ModuleHash, RoomId, SequenceNumber};
 use room_core::jobs::{JobsChange, Wake};
@@ -235,9 +235,13 @@ impl KeeperWorker {
     fn copy(&self, path: &Path, only: Option<RoomId>) -> Result<(Offset, u64), StoreError> {
         let spans = match &only {
             None => {
-                vec![keys::all_infos(), keys::all_jobs(), keys::all_guests(), keys::all_webhooks()]
+                let own = [keys::all_infos(), keys::all_jobs(), keys::all_guests()];
+                [&own[..], &[keys::all_webhooks(), keys::all_outbound()]].concat()
             }
-            Some(room) => vec![keys::one_info(room), keys::jobs(room), keys::guest(room)],
+            Some(room) => {
+                let own = [keys::one_info(room), keys::jobs(room), keys::guest(room)];
+                [&own[..], &[keys::outbound(room)]].concat()
+            }
         };
         *self.applier.copy() = Some(CopyWriter::create(path, only)?);
         let copied = spans.into_iter().try_for_each(|span| self.copy_span(span));
@@ -315,10 +319,15 @@ impl TreeSlice {
     fn add(&mut self, key: &[u8], value: bytes::Bytes, offset: Offset) -> Result<(), StoreError> {
         if let Ok(room) = keys::decode_info_key(key) {
             let info = keys::decode_info(&value)?;
-            let keys::RoomFacts { turns, number, alarm, touch, wake, .. } = info;
+            let keys::RoomFacts { turns, number, alarm, touch, wake, outbound, .. } = info;
             let jobs = JobsChange { wake: Some(wake), ..JobsChange::default() };
             let jobs = (wake != Wake::NoJobs).then_some(jobs);
-            let change = Change { alarm: alarm.map(Some), jobs, touch, ..Change::default() };
+            let outbound = outbound.map(|facts| {
+                let floor = Some(facts.floor);
+                Box::new(OutboundChange { floor, ..OutboundChange::default() })
+            });
+            let change =
+                Change { alarm: alarm.map(Some), jobs, touch, outbound, ..Change::default() };
             self.records.push(told(offset, room, turns, number, change));
             return Ok(());
         }
@@ -330,6 +339,12 @@ impl TreeSlice {
         if let Ok(id) = keys::decode_webhook_key(key) {
             let webhooks = &mut self.change_of(id.room.clone(), offset).webhooks;
             webhooks.insert(keys::webhook(&id), Some(value));
+            return Ok(());
+        }
+        if let Ok((room, key)) = keys::decode_outbound(key) {
+            let id = outbound::id_of(key)?;
+            let outbound = self.change_of(room, offset).outbound.get_or_insert_default();
+            outbound.entries.insert(id, value);
             return Ok(());
         }
         let (room, key) = keys::decode_guest(key)?;

@@ -9,13 +9,14 @@
 //! version 'r' len party len name, key             : a value of the guest
 //! version 'd' due ms, len party len name          : when a room has an alarm or a job, in the order of time
 //! version 'j' len party len name, key             : a job of a room
+//! version 'o' len party len name, id              : a message that a room remembers
 //! version 's'                                     : the store that the tree belongs to
 //! version 't' len party, used ms, len name        : when a room was last used, in the order of time
 //! version 'w' len party len name, number index    : a webhook of a room, which may be gone
 //! ```
 
 use crate::room::{AlarmRecord, LastUse};
-use crate::{Offset, StoreError};
+use crate::{Offset, OutboundFacts, StoreError};
 use bytes::{Buf, BufMut, Bytes};
 use room_core::id::{PartyName, RoomId, SequenceNumber};
 use room_core::jobs::{JobId, Wake};
@@ -31,6 +32,7 @@ const DUE: u8 = b'd';
 const INFO: u8 = b'i';
 const JOB: u8 = b'j';
 const NUMBERED: u8 = b'n';
+const OUTBOUND: u8 = b'o';
 const GUEST: u8 = b'r';
 const STORE: u8 = b's';
 const TOUCHED: u8 = b't';
@@ -53,6 +55,8 @@ pub struct RoomFacts {
     pub touch: Option<LastUse>,
     /// When it has to be awake for its jobs.
     pub wake: Wake,
+    /// The messages that it remembers, if it ever did.
+    pub outbound: Option<OutboundFacts>,
 }
 
 impl RoomFacts {
@@ -102,6 +106,27 @@ pub(super) fn job_prefix(room: &RoomId) -> Key {
 /// Returns the span of the jobs of a room.
 pub(super) fn jobs(room: &RoomId) -> Span {
     below(&job_prefix(room), &Span::ALL)
+}
+
+/// Returns the prefix of the messages that a room remembers.
+pub(super) fn outbound_prefix(room: &RoomId) -> Key {
+    with_room(vec![VERSION, OUTBOUND], room)
+}
+
+/// Returns the span of the messages that a room remembers.
+pub(super) fn outbound(room: &RoomId) -> Span {
+    below(&outbound_prefix(room), &Span::ALL)
+}
+
+/// Returns the span of the messages that all rooms remember.
+pub(super) fn all_outbound() -> Span {
+    between(vec![VERSION, OUTBOUND], Bound::Excluded(vec![VERSION, OUTBOUND + 1]))
+}
+
+/// Decodes the room and the key of a message that the room remembers.
+pub(super) fn decode_outbound(key: &[u8]) -> Result<(RoomId, &[u8]), StoreError> {
+    let decoded = key.strip_prefix(&[VERSION, OUTBOUND]).and_then(decode_room);
+    decoded.ok_or_else(|| StoreError::Corrupt(format!("invalid key of a sent message: {key:02x?}")))
 }
 
 /// Returns the span of the jobs of all rooms.
@@ -308,11 +333,12 @@ const TIMED: usize = 12;
 const NUMBERED_BYTES: usize = 17;
 /// Bytes of the time to wake and its mark.
 const WAKE_BYTES: usize = 10;
-const NUMBERED_AND_WAKE: usize = NUMBERED_BYTES + WAKE_BYTES;
+/// Bytes of the facts of the remembered messages, and their mark.
+const OUTBOUND_BYTES: usize = 49;
 
 /// Encodes the facts of a room: three counts, the alarm if there is one, after a mark the time of the last
-/// use if it is known, after another mark the last number if there is one, and after a third one the time to wake if
-/// there are jobs.
+/// use if it is known, after another mark the last number if there is one, after a third one the time to wake if
+/// there are jobs, and after a fourth one the facts of the messages that it remembers.
 pub(super) fn encode_info(info: &RoomFacts) -> Bytes {
     let mut bytes = Vec::with_capacity(24 + TIMED + 1 + TIMED + NUMBERED_BYTES + WAKE_BYTES);
     for count in [info.turns, info.keys, info.bytes] {
@@ -338,6 +364,12 @@ pub(super) fn encode_info(info: &RoomFacts) -> Bytes {
         bytes.put_u8(mark);
         bytes.put_u64(due_ms);
     }
+    if let Some(OutboundFacts { floor, newest, entries, bytes: size }) = info.outbound {
+        bytes.put_u8(OUTBOUND);
+        for number in [floor.epoch, floor.seq, newest.epoch, newest.seq, entries, size] {
+            bytes.put_u64(number);
+        }
+    }
     bytes.into()
 }
 
@@ -353,31 +385,54 @@ pub(super) fn decode_info(bytes: &Bytes) -> Result<RoomFacts, StoreError> {
             alarm: None,
             touch: None,
             wake: Wake::NoJobs,
+            outbound: None,
         };
-        // The sums differ, so a length says which parts there are.
-        let follow = |rest: &[u8], behind: usize| {
-            [0, NUMBERED_BYTES, WAKE_BYTES, NUMBERED_BYTES + WAKE_BYTES]
-                .iter()
-                .any(|after| rest.len() == behind + after)
-        };
-        // A mark and one more time than the alarm may follow it.
-        if follow(rest, TIMED) || follow(rest, TIMED + 1 + TIMED) {
-            let (due_ms, tries) = (rest.try_get_u64().ok()?, rest.try_get_u32().ok()?);
+        if has_alarm(rest.len())? {
+            let (due_ms, tries) = (rest.get_u64(), rest.get_u32());
             info.alarm = Some(AlarmRecord { due_ms, tries });
         }
-        if follow(rest, 1 + TIMED) && rest.get_u8() == TOUCHED {
-            let (at_ms, tries) = (rest.get_u64(), rest.get_u32());
-            info.touch = Some(LastUse { at_ms, tries });
+        let mut is_marked = |mark: u8, bytes: usize| {
+            let is_next = rest.first() == Some(&mark) && rest.len() >= bytes;
+            is_next.then(|| rest.split_at(bytes)).map(|(part, behind)| {
+                rest = behind;
+                &part[1..]
+            })
+        };
+        if let Some(mut part) = is_marked(TOUCHED, 1 + TIMED) {
+            info.touch = Some(LastUse { at_ms: part.get_u64(), tries: part.get_u32() });
         }
-        if matches!(rest.len(), NUMBERED_BYTES | NUMBERED_AND_WAKE) && rest.get_u8() == NUMBERED {
-            info.number = SequenceNumber { epoch: rest.get_u64(), seq: rest.get_u64() };
+        if let Some(mut part) = is_marked(NUMBERED, NUMBERED_BYTES) {
+            info.number = SequenceNumber { epoch: part.get_u64(), seq: part.get_u64() };
         }
-        if rest.len() == WAKE_BYTES && rest.get_u8() == JOB {
-            info.wake = Wake::of_parts(rest.get_u8(), rest.get_u64())?;
+        if let Some(mut part) = is_marked(JOB, WAKE_BYTES) {
+            info.wake = Wake::of_parts(part.get_u8(), part.get_u64())?;
+        }
+        if let Some(mut part) = is_marked(OUTBOUND, OUTBOUND_BYTES) {
+            let mut id = || SequenceNumber { epoch: part.get_u64(), seq: part.get_u64() };
+            let (floor, newest) = (id(), id());
+            let (entries, bytes) = (part.get_u64(), part.get_u64());
+            info.outbound = Some(OutboundFacts { floor, newest, entries, bytes });
         }
         rest.is_empty().then_some(info)
     };
     read().ok_or_else(|| StoreError::Corrupt(format!("invalid record of a room: {bytes:02x?}")))
+}
+
+/// Returns whether parts of this many bytes begin with an alarm, which is the one part without a mark. The sums with it
+/// differ from those without it. Returns `None` if there is neither sum.
+fn has_alarm(bytes: usize) -> Option<bool> {
+    let marked = [1 + TIMED, NUMBERED_BYTES, WAKE_BYTES, OUTBOUND_BYTES];
+    let is_sum = |wanted: usize| {
+        (0..1 << marked.len()).any(|chosen: u32| {
+            let parts = marked.iter().enumerate().filter(|(at, _)| chosen >> at & 1 == 1);
+            parts.map(|(_, bytes)| bytes).sum::<usize>() == wanted
+        })
+    };
+    match (is_sum(bytes), bytes.checked_sub(TIMED).is_some_and(is_sum)) {
+        (true, false) => Some(false),
+        (false, true) => Some(true),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -439,14 +494,22 @@ mod tests {
 
     #[test]
     fn the_facts_of_a_room_are_read_back() {
+        let (floor, newest) =
+            (SequenceNumber { epoch: 1, seq: 2 }, SequenceNumber { epoch: 1 << 50, seq: 3 });
+        let remembered = OutboundFacts { floor, newest, entries: 5, bytes: 600 };
         for alarm in [None, Some(AlarmRecord { due_ms: 1_700_000_000_000, tries: 3 })] {
             for touch in [None, Some(LastUse { at_ms: 86_400_000, tries: 2 })] {
                 for number in [SequenceNumber::default(), SequenceNumber { epoch: 1 << 40, seq: 9 }]
                 {
-                    for wake in [Wake::NoJobs, Wake::Idle, Wake::At(1_700_000_000_001)] {
+                    for (wake, outbound) in [
+                        (Wake::NoJobs, None),
+                        (Wake::Idle, Some(remembered)),
+                        (Wake::At(1_700_000_000_001), None),
+                        (Wake::NoJobs, Some(OutboundFacts::default())),
+                    ] {
                         let counts =
                             RoomFacts { turns: 7, keys: 2, bytes: 300, ..Default::default() };
-                        let info = RoomFacts { number, alarm, touch, wake, ..counts };
+                        let info = RoomFacts { number, alarm, touch, wake, outbound, ..counts };
                         let bytes = encode_info(&info);
                         assert_eq!(decode_info(&bytes), Ok(info));
                         let cuts = 24..bytes.len();

@@ -37,7 +37,7 @@ pub(super) struct Pending {
     applied: Offset,
     durable: Offset,
     lost: Option<StoreError>,
-    /// The room's facts. Its alarm, use and turns are as of the last commit, its keys and bytes as of the
+    /// The room's facts. Its alarm, use and turns are as of the last commit, its keys, bytes and messages as of the
     /// last commit that the tree has.
     pub(super) info: RoomFacts,
     /// Bytes of the pending commits, as if they replaced nothing.
@@ -118,6 +118,7 @@ impl Pending {
         }
         if change.wipe == Wipe::Room {
             (self.info.alarm, self.info.touch, self.info.wake) = (None, None, Wake::NoJobs);
+            self.info.outbound = None;
         }
         for (key, value) in &change.keys {
             self.staged_bytes += entry_bytes(key, value.as_ref());
@@ -135,7 +136,8 @@ impl Pending {
         let is_gone = change.wipe == Wipe::Room
             && change.keys.is_empty()
             && self.info.due_ms().is_none()
-            && self.info.wake == Wake::NoJobs;
+            && self.info.wake == Wake::NoJobs
+            && change.outbound.is_none();
         (self.info.turns, self.info.number) = match is_gone {
             true => Default::default(),
             false => (record.turn, record.number),
@@ -176,7 +178,8 @@ impl Pending {
             self.remember(&key, value);
         }
         if let Some(info) = info {
-            self.info = RoomFacts { keys: info.keys, bytes: info.bytes, ..self.info };
+            let RoomFacts { keys, bytes, outbound, .. } = *info;
+            self.info = RoomFacts { keys, bytes, outbound, ..self.info };
         }
     }
 

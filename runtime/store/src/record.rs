@@ -7,14 +7,15 @@
 //! ```text
 //! u8 version · u16 len, party · u16 len, name · u64 turn · 32 bytes module · u8 wipe · u8 what follows
 //! u64 epoch · u64 seq · [alarm: u64 due ms, u32 tries] · [use: u64 at ms, u32 tries] · [u64 fence]
-//! u32 count · count × (u32 len, key · u32 len, value, or u32 max for a removal) · [outputs: u32 len, bytes]
+//! u32 count · count × (u32 len, key · u32 len, value, or u32 max for a removal)
 //! [jobs: u8 wake · u64 ms · u32 count · count × as above] · [webhooks: u32 count · count × as above]
+//! [outbound: u8 parts · [u64 epoch, u64 seq: the floor] · u32 count · count × (u64 epoch · u64 seq · u32 len, entry)]
 //! ```
 //!
-//! Records of earlier versions, which are still read, have no version, number, fence or outputs. They start
+//! Records of earlier versions, which are still read, have no version, number or fence. They start
 //! with the length of a party's name, which is at most 64, and so with a zero.
 
-use crate::{AlarmRecord, LastUse, Offset, StoreError};
+use crate::{AlarmRecord, LastUse, Offset, OutboundChange, StoreError};
 use bytes::{Buf, BufMut, Bytes};
 use room_core::id::{Fence, ModuleHash, PartyName, RoomId, SequenceNumber};
 use room_core::jobs::{JobsChange, Wake};
@@ -40,8 +41,6 @@ pub struct Record {
     pub change: Change,
     /// The right by which the room was run; `None` where only one node has the store.
     pub(crate) fence: Option<Fence>,
-    /// The turn's outputs, in a form of their own; `None` unless they are kept.
-    pub outputs: Option<Bytes>,
 }
 
 /// A change to a room's stored data.
@@ -60,6 +59,9 @@ pub struct Change {
     pub touch: Option<LastUse>,
     /// Webhooks, of this room or of others. No deletion deletes them.
     pub(crate) webhooks: Overlay,
+    /// What the room remembers of its messages, if that changes. A deletion of the room deletes it, a deletion of the
+    /// keys does not.
+    pub outbound: Option<Box<OutboundChange>>,
 }
 
 impl Change {
@@ -104,9 +106,9 @@ const ALARM_GOES: u8 = 1;
 const ALARM: u8 = 2;
 const USE: u8 = 4;
 const FENCE: u8 = 8;
-const OUTPUTS: u8 = 16;
 const JOBS: u8 = 32;
 const WEBHOOKS: u8 = 64;
+const OUTBOUND: u8 = 128;
 /// The mark of a change of jobs that leaves the time to wake unchanged.
 const SAME_WAKE: u8 = u8::MAX;
 
@@ -115,7 +117,7 @@ const VERSION: u8 = 2;
 const UNVERSIONED: u8 = 0;
 
 impl Record {
-    /// Makes a record that has no position yet, no fence, and no outputs.
+    /// Makes a record that has no position yet, and no fence.
     pub fn of(
         room: RoomId,
         turn: u64,
@@ -124,7 +126,7 @@ impl Record {
         change: Change,
     ) -> Self {
         let offset = Offset::default();
-        Self { offset, room, turn, number, module, change, fence: None, outputs: None }
+        Self { offset, room, turn, number, module, change, fence: None }
     }
 
     /// Appends the record's bytes, without its offset.
@@ -146,14 +148,15 @@ impl Record {
             Some(Some(_)) => ALARM,
         };
         let given = |flag: u8, is_given: bool| if is_given { flag } else { 0 };
-        let (fence, outputs, jobs) = (self.fence, self.outputs.as_ref(), self.change.jobs.as_ref());
+        let (fence, jobs) = (self.fence, self.change.jobs.as_ref());
+        let outbound = self.change.outbound.as_deref();
         out.put_u8(
             alarm
                 | given(USE, touch.is_some())
                 | given(FENCE, fence.is_some())
-                | given(OUTPUTS, outputs.is_some())
                 | given(JOBS, jobs.is_some())
-                | given(WEBHOOKS, !self.change.webhooks.is_empty()),
+                | given(WEBHOOKS, !self.change.webhooks.is_empty())
+                | given(OUTBOUND, outbound.is_some()),
         );
         out.put_u64(self.number.epoch);
         out.put_u64(self.number.seq);
@@ -166,10 +169,6 @@ impl Record {
             out.put_u64(fence);
         }
         put_entries(out, &self.change.keys);
-        if let Some(outputs) = outputs {
-            out.put_u32(length(outputs.len()));
-            out.put_slice(outputs);
-        }
         if let Some(jobs) = jobs {
             let (mark, due_ms) = jobs.wake.map_or((SAME_WAKE, 0), Wake::parts);
             out.put_u8(mark);
@@ -178,6 +177,9 @@ impl Record {
         }
         if !self.change.webhooks.is_empty() {
             put_entries(out, &self.change.webhooks);
+        }
+        if let Some(outbound) = outbound {
+            outbound.encode(out);
         }
     }
 
@@ -239,7 +241,7 @@ impl RecordReader {
         };
         let follows = self.0.try_get_u8().ok()?;
         let (known, number) = match has_version {
-            true => (USE | FENCE | OUTPUTS | JOBS | WEBHOOKS, self.number()?),
+            true => (USE | FENCE | JOBS | WEBHOOKS | OUTBOUND, self.number()?),
             false => (USE, SequenceNumber::default()),
         };
         let alarm = match follows & !known {
@@ -260,13 +262,6 @@ impl RecordReader {
             _ => Some(Fence(self.0.try_get_u64().ok()?)),
         };
         let keys = self.entries()?;
-        let outputs = match follows & OUTPUTS {
-            0 => None,
-            _ => {
-                let len = self.0.try_get_u32().ok()?;
-                Some(self.take(len)?)
-            }
-        };
         let jobs = match follows & JOBS {
             0 => None,
             _ => Some(self.jobs()?),
@@ -275,8 +270,12 @@ impl RecordReader {
             0 => Overlay::new(),
             _ => self.entries()?,
         };
-        let change = Change { wipe, keys, alarm, jobs, touch, webhooks };
-        let record = Record { offset, room, turn, number, module, change, fence, outputs };
+        let outbound = match follows & OUTBOUND {
+            0 => None,
+            _ => Some(Box::new(OutboundChange::decode(&mut self.0)?)),
+        };
+        let change = Change { wipe, keys, alarm, jobs, touch, webhooks, outbound };
+        let record = Record { offset, room, turn, number, module, change, fence };
         self.0.is_empty().then_some(record)
     }
 
@@ -328,7 +327,7 @@ impl RecordReader {
 pub(super) fn encode_unversioned(record: &Record, out: &mut Vec<u8>) {
     let start = out.len();
     record.encode(out);
-    assert_eq!((record.fence, &record.outputs), (None, &None));
+    assert_eq!(record.fence, None);
     let name_bytes = record.room.party().as_str().len() + record.room.name().len();
     // The flags are one byte, after two lengths, the turn, the module and the wipe.
     let behind_flags = start + 1 + 2 + 2 + name_bytes + 8 + 32 + 1 + 1;
@@ -350,18 +349,23 @@ mod tests {
         let alarm = prop::option::of(prop::option::of((any::<u64>(), any::<u32>())));
         let wipe = prop::sample::select(vec![Wipe::Nothing, Wipe::Keys, Wipe::Room]);
         let touch = prop::option::of((any::<u64>(), any::<u32>()));
-        let outputs = prop::option::of(prop::collection::vec(any::<u8>(), 0..50));
+        let id = any::<(u64, u64)>().prop_map(|(epoch, seq)| SequenceNumber { epoch, seq });
+        let bytes = prop::collection::vec(any::<u8>(), 0..50).prop_map(Bytes::from);
+        let entries = prop::collection::btree_map(id.clone(), bytes, 0..5);
+        let outbound = (any::<bool>(), prop::option::of(id), entries)
+            .prop_map(|(is_fresh, floor, entries)| OutboundChange { is_fresh, floor, entries });
+        let outbound = prop::option::of(outbound.prop_map(Box::new));
         let wake =
             prop_oneof![Just(Wake::NoJobs), Just(Wake::Idle), any::<u64>().prop_map(Wake::At),];
         let jobs = (keys.clone(), prop::option::of(wake));
         let jobs = prop::option::of(jobs.prop_map(|(entries, wake)| JobsChange { entries, wake }));
         let fence = prop::option::of(any::<u64>());
-        let optional = (alarm, touch, fence, outputs, jobs, keys.clone());
+        let optional = (alarm, touch, fence, outbound, jobs, keys.clone());
         let room = ("[a-z]{1,9}", "[^\\p{Cc}]{1,30}");
         let number = any::<(u64, u64)>();
         (room, any::<u64>(), number, any::<[u8; 32]>(), wipe, keys, optional).prop_map(
             |((party, name), turn, (epoch, seq), module, wipe, keys, optional)| {
-                let (alarm, touch, fence, outputs, jobs, webhooks) = optional;
+                let (alarm, touch, fence, outbound, jobs, webhooks) = optional;
                 Record {
                     offset: Offset(turn ^ 7),
                     room: RoomId::new(PartyName::parse(&party).unwrap(), &name, 1024).unwrap(),
@@ -377,9 +381,9 @@ mod tests {
                         jobs,
                         touch: touch.map(|(at_ms, tries)| LastUse { at_ms, tries }),
                         webhooks,
+                        outbound,
                     },
                     fence: fence.map(Fence),
-                    outputs: outputs.map(Bytes::from),
                 }
             },
         )
@@ -408,6 +412,7 @@ mod tests {
             jobs: None,
             touch: Some(LastUse { at_ms: 7, tries: 2 }),
             webhooks: Overlay::new(),
+            outbound: None,
         };
         let room = RoomId::new(PartyName::parse("main").unwrap(), "one", 256).unwrap();
         let (number, module) = (SequenceNumber::default(), ModuleHash::from_bytes([9; 32]));
@@ -426,8 +431,9 @@ mod tests {
         #[test]
         fn a_record_without_a_version_is_read_with_defaults(record in records()) {
             let number = SequenceNumber::default();
-            let change = Change { jobs: None, webhooks: Overlay::new(), ..record.change };
-            let record = Record { number, change, fence: None, outputs: None, ..record };
+            let webhooks = Overlay::new();
+            let change = Change { jobs: None, webhooks, outbound: None, ..record.change };
+            let record = Record { number, change, fence: None, ..record };
             let mut bytes = Vec::new();
             encode_unversioned(&record, &mut bytes);
             prop_assert_eq!(Record::decode(record.offset, bytes.into()), Ok(record));

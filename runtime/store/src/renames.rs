@@ -13,7 +13,10 @@
 //! ```
 
 use crate::keys;
-use crate::{Change, RoomFacts, RoomSpan, Store, StoreError, Wipe, apply, blocking};
+use crate::{
+    Change, OutboundChange, OutboundFacts, RoomFacts, RoomSpan, RoomStore, Store, StoreError, Wipe,
+    apply, blocking, outbound,
+};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hashbrown::HashSet;
 use room_core::config::PartyRename;
@@ -192,6 +195,7 @@ impl Store {
             copy.commit_change(std::mem::take(&mut change), ModuleHash::NONE).await?;
             after = last;
         }
+        self.copy_outbound(&room, &facts, (&copy, &mut change)).await?;
         // What wakes the room comes last.
         change.alarm = Some(facts.alarm);
         change.touch = facts.touch;
@@ -227,6 +231,32 @@ impl Store {
             }
             Ok((piece, None))
         })
+    }
+
+    /// Adds the messages that a room remembers to what its copy commits next, and commits them as far as they are too many
+    /// for one commit.
+    async fn copy_outbound(
+        &self,
+        room: &RoomId,
+        facts: &RoomFacts,
+        (copy, change): (&RoomStore, &mut Change),
+    ) -> Result<(), StoreError> {
+        let Some(OutboundFacts { floor, .. }) = facts.outbound else { return Ok(()) };
+        let bytes_max = size(self.limits.commit_bytes_max) / 4;
+        let tree = self.applier.shared().tree();
+        let entries = blocking(|| outbound::entries_of(&*tree, room, &keys::outbound(room)))?;
+        let first = OutboundChange { floor: Some(floor), ..OutboundChange::default() };
+        change.outbound = Some(Box::new(first));
+        let mut bytes = bytes_max;
+        for (id, value) in entries {
+            bytes += value.len();
+            if bytes >= bytes_max {
+                copy.commit_change(std::mem::take(change), ModuleHash::NONE).await?;
+                bytes = value.len();
+            }
+            change.outbound.get_or_insert_default().entries.insert(id, value);
+        }
+        Ok(())
     }
 
     fn jobs(&self, room: &RoomId, facts: &RoomFacts) -> Result<Option<JobsChange>, StoreError> {

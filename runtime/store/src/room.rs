@@ -12,7 +12,10 @@ use crate::keys::{self, RoomFacts};
 use crate::leftovers::Leftovers;
 use crate::pending::{Pending, PendingCell};
 use crate::sequence::Sequence;
-use crate::{Change, Offset, Record, WebhookChanges, Wipe, blocking, webhooks};
+use crate::{
+    Change, Offset, OutboundChange, OutboundReader, Record, WebhookChanges, Wipe, blocking,
+    webhooks,
+};
 use bytes::Bytes;
 use hashbrown::HashSet;
 use room_core::id::{ModuleHash, PartyName, RoomId};
@@ -40,6 +43,15 @@ pub struct LastUse {
     pub at_ms: u64,
     /// The number of failed tries to end the room since.
     pub tries: u32,
+}
+
+/// What goes with the commit of a turn besides its writes.
+#[derive(Debug, Default)]
+pub struct CommitExtras {
+    /// The webhooks that it made.
+    pub webhooks: WebhookChanges,
+    /// The messages that the room remembers of it.
+    pub outbound: Option<Box<OutboundChange>>,
 }
 
 /// The outcome of a commit.
@@ -118,6 +130,13 @@ impl RoomStore {
         self.reader.clone()
     }
 
+    /// Returns the reader of the messages that the room remembers.
+    pub fn outbound(&self) -> OutboundReader {
+        let TurnReader { applier, pending, wait_max, .. } = &*self.reader;
+        let (applier, pending) = (applier.clone(), pending.clone());
+        OutboundReader { applier, pending, room: self.room.clone(), wait_max: *wait_max }
+    }
+
     /// Returns the room's alarm, as of the last commit.
     pub fn alarm(&self) -> Option<AlarmRecord> {
         self.reader.pending.lock().info.alarm
@@ -128,8 +147,8 @@ impl RoomStore {
         self.reader.pending.lock().info.touch
     }
 
-    /// Returns the room's facts: its alarm, use and turns as of the last commit, its keys and bytes as of the
-    /// last commit that the tree has.
+    /// Returns the room's facts: its alarm, use and turns as of the last commit, its keys, bytes and messages as of
+    /// the last commit that the tree has.
     pub fn facts(&self) -> RoomFacts {
         self.reader.pending.lock().info
     }
@@ -150,10 +169,10 @@ impl RoomStore {
         module: ModuleHash,
         touch: Option<LastUse>,
     ) -> Result<Offset, StoreError> {
-        self.commit_with(writes, module, touch, WebhookChanges::new()).await
+        self.commit_with(writes, module, touch, CommitExtras::default()).await
     }
 
-    /// As [`RoomStore::commit`], with the webhooks that the turn made.
+    /// As [`RoomStore::commit`], with the webhooks that the turn made, and the messages that the room remembers of it.
     ///
     /// # Errors
     /// As [`RoomStore::commit`].
@@ -165,7 +184,7 @@ impl RoomStore {
         writes: Writes,
         module: ModuleHash,
         touch: Option<LastUse>,
-        webhooks: WebhookChanges,
+        extras: CommitExtras,
     ) -> Result<Offset, StoreError> {
         let alarm = match writes.alarm {
             AlarmChange::Keep => None,
@@ -174,8 +193,9 @@ impl RoomStore {
         };
         let Writes { cleared, keys, jobs, .. } = writes;
         let wipe = cleared.into();
+        let CommitExtras { webhooks, outbound } = extras;
         let webhooks = webhooks::keyed(webhooks);
-        let change = Change { wipe, keys, alarm, jobs, touch, webhooks };
+        let change = Change { wipe, keys, alarm, jobs, touch, webhooks, outbound };
         self.commit_change(change, module).await
     }
 

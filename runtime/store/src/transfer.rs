@@ -4,10 +4,13 @@
 //! does not know who is allowed to ask, or whether a room runs.
 
 use crate::content::RoomContent;
+use crate::outbound::{ID_BYTES, OutboundChange};
 use crate::{Change, LastUse, Store, StoreError, Wipe, copies, files, folder};
-use room_core::id::{ModuleHash, RoomId};
+use bytes::Bytes;
+use room_core::id::{ModuleHash, RoomId, SequenceNumber};
 use room_core::jobs::JobsChange;
 use room_core::limits::size;
+use room_core::span::Key;
 use std::path::{Path, PathBuf};
 
 impl Store {
@@ -100,23 +103,55 @@ impl Store {
             let entries = content.jobs.into_iter().map(|(key, value)| (key, Some(value))).collect();
             change.jobs = Some(JobsChange { entries, wake: Some(content.wake) });
         }
+        if let Some(floor) = content.sent_floor {
+            let first = OutboundChange { floor: Some(floor), ..OutboundChange::default() };
+            change.outbound = Some(Box::new(first));
+        }
         let (mut bytes, piece) = (0, size(self.limits.commit_bytes_max) / 4);
         let mut last = None;
-        for (key, value) in content.entries {
-            bytes += key.len() + value.len();
-            if bytes > piece && !change.keys.is_empty() {
+        let keys = content.entries.into_iter().map(|(key, value)| ImportPiece::Key(key, value));
+        let sent = content.sent.into_iter().map(|(id, value)| ImportPiece::Sent(id, value));
+        for next in keys.chain(sent) {
+            let len = next.bytes();
+            bytes += len;
+            let is_empty = change.keys.is_empty() && change.outbound.is_none();
+            if bytes > piece && !is_empty {
                 let full = std::mem::take(&mut change);
                 last = Some(store.commit_change(full, ModuleHash::NONE).await?);
-                bytes = key.len() + value.len();
+                bytes = len;
             }
-            change.keys.insert(key, Some(value));
+            next.put(&mut change);
         }
-        if !change.keys.is_empty() || last.is_none() {
+        if !change.keys.is_empty() || change.outbound.is_some() || last.is_none() {
             last = Some(store.commit_change(change, ModuleHash::NONE).await?);
         }
         match last {
             Some(offset) => store.durable(offset).await,
             None => Ok(()),
+        }
+    }
+}
+
+/// A part of a room's new content.
+enum ImportPiece {
+    Key(Key, Bytes),
+    Sent(SequenceNumber, Bytes),
+}
+
+impl ImportPiece {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Key(key, value) => key.len() + value.len(),
+            Self::Sent(_, value) => ID_BYTES + value.len(),
+        }
+    }
+
+    fn put(self, change: &mut Change) {
+        match self {
+            Self::Key(key, value) => drop(change.keys.insert(key, Some(value))),
+            Self::Sent(id, value) => {
+                drop(change.outbound.get_or_insert_default().entries.insert(id, value));
+            }
         }
     }
 }

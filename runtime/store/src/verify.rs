@@ -5,8 +5,8 @@
 use crate::apply::info_of;
 use crate::backend::Tree;
 use crate::keys::{self, RoomFacts};
-use crate::{Store, StoreError, blocking};
-use hashbrown::HashSet;
+use crate::{OutboundFacts, Store, StoreError, blocking, outbound};
+use hashbrown::{HashMap, HashSet};
 use room_core::id::RoomId;
 use room_core::jobs::Wake;
 
@@ -86,6 +86,7 @@ fn verify(tree: &dyn Tree) -> Result<Verified, StoreError> {
             found.problem(format!("{room} has a job, though its facts say that it has none"));
         }
     }
+    check_outbound(tree, &mut found)?;
     for key in tree.keys(&keys::all_webhooks()) {
         if let Err(error) = keys::decode_webhook_key(&key?) {
             found.problem(error.to_string());
@@ -98,6 +99,42 @@ fn verify(tree: &dyn Tree) -> Result<Verified, StoreError> {
         }
     }
     Ok(found)
+}
+
+/// Compares the remembered messages with what the facts of their rooms say.
+fn check_outbound(tree: &dyn Tree, found: &mut Verified) -> Result<(), StoreError> {
+    let mut counted: HashMap<RoomId, OutboundFacts> = HashMap::new();
+    for entry in tree.scan(&keys::all_outbound(), HashSet::new()) {
+        let (key, value) = entry?;
+        let (room, key) = keys::decode_outbound(&key)?;
+        let id = match outbound::id_of(key) {
+            Ok(id) => id,
+            Err(error) => {
+                found.problem(format!("{room}: {error}"));
+                continue;
+            }
+        };
+        let known = info_of(tree, &room)?.outbound;
+        if known.is_none_or(|known| id <= known.floor || id > known.newest) {
+            found.problem(format!("{room} remembers message {id}, which its facts do not have"));
+        }
+        let counts = counted.entry(room).or_default();
+        counts.entries += 1;
+        counts.bytes += (outbound::ID_BYTES + value.len()) as u64;
+    }
+    for entry in tree.scan(&keys::all_infos(), HashSet::new()) {
+        let (key, info) = entry?;
+        let Some(known) = keys::decode_info(&info)?.outbound else { continue };
+        let room = keys::decode_info_key(&key)?;
+        let counts = counted.get(&room).copied().unwrap_or_default();
+        if (known.entries, known.bytes) != (counts.entries, counts.bytes) {
+            found.problem(format!(
+                "{room} is said to remember {} messages of {} bytes, and remembers {} of {}",
+                known.entries, known.bytes, counts.entries, counts.bytes
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_times(tree: &dyn Tree, room: &RoomId, found: &mut Verified) -> Result<(), StoreError> {

@@ -10,13 +10,15 @@ use crate::host::SentOptions;
 use crate::message::Message;
 use crate::time::Timestamp;
 
-/// The epoch of all ids: a room under test never forgets by itself.
+/// The epoch of all ids: what a crash takes away is behind the floor then.
 const EPOCH: &str = "1-";
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// None for a party without history.
     pub(super) keep: Option<usize>,
+    /// True if the messages outlive a crash.
+    pub(super) is_durable: bool,
     sent: VecDeque<(u64, Sent)>,
     made: u64,
 }
@@ -29,6 +31,13 @@ impl Memory {
         self.sent.push_back((self.made, Sent { id, at, tag, message }));
         while self.sent.len() > keep {
             self.sent.pop_front();
+        }
+    }
+
+    /// Forgets what a crash takes away.
+    pub(super) fn lose(&mut self) {
+        if !self.is_durable {
+            self.sent.clear();
         }
     }
 

@@ -43,6 +43,7 @@
 mod answers;
 mod client;
 mod connections;
+mod crash;
 mod due;
 mod fetches;
 mod history;
@@ -150,7 +151,7 @@ impl Builder {
     }
 
     /// How many of its messages the room remembers, as `history` of the party in `room.toml`: what
-    /// [`Context::history`](crate::Context::history) reads. A restart of the room forgets nothing here.
+    /// [`Context::history`](crate::Context::history) reads. A [`crash`](TestRoom::crash) forgets them.
     pub fn history(mut self, messages: usize) -> Self {
         self.world.memory.keep = Some(messages);
         self

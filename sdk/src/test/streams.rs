@@ -128,6 +128,14 @@ impl Streams {
         }
     }
 
+    /// Breaks off all open responses. The room does not hear of it.
+    pub(super) fn break_off(&mut self) {
+        for number in std::mem::take(&mut self.open).into_keys() {
+            self.client(number).end = Some(ClientEnd::BrokenOff);
+        }
+        self.ended.clear();
+    }
+
     /// When the first open response is overdue.
     pub(super) fn due(&self) -> Option<u64> {
         self.open.values().map(OpenResponse::due_ms).min()

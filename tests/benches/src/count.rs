@@ -6,7 +6,7 @@
 //! last one do not. The client's part is in it. It does not know how long anything takes.
 
 use crate::frames::{Client, text};
-use crate::rooms::Setup;
+use crate::rooms::{Remembered, Setup};
 use crate::{guest, process, rooms};
 use anyhow::{Context, Result, bail};
 use room_runtime::Limits;
@@ -43,9 +43,11 @@ struct Case {
     events: u64,
     /// The number of runs; the smallest count is kept.
     runs: u32,
+    /// What the room remembers of its answers.
+    remembered: Remembered,
 }
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 6] = [
     Case {
         name: "turn",
         message: r#"{"t":"echo","x":"0123456789"}"#,
@@ -53,6 +55,7 @@ const CASES: [Case; 4] = [
         at_once: 1,
         events: 2_000,
         runs: 1,
+        remembered: Remembered::Nothing,
     },
     Case {
         name: "turn_of_sixteen",
@@ -61,6 +64,7 @@ const CASES: [Case; 4] = [
         at_once: 16,
         events: 3_200,
         runs: 1,
+        remembered: Remembered::Nothing,
     },
     Case {
         name: "durable_turn",
@@ -69,6 +73,7 @@ const CASES: [Case; 4] = [
         at_once: 1,
         events: 2_000,
         runs: THREADED_RUNS,
+        remembered: Remembered::Nothing,
     },
     Case {
         name: "broadcast_to_100",
@@ -77,6 +82,25 @@ const CASES: [Case; 4] = [
         at_once: 1,
         events: 100,
         runs: 1,
+        remembered: Remembered::Nothing,
+    },
+    Case {
+        name: "turn_remembered",
+        message: r#"{"t":"cast","x":"0123456789"}"#,
+        clients: 1,
+        at_once: 1,
+        events: 2_000,
+        runs: 1,
+        remembered: Remembered::InMemory,
+    },
+    Case {
+        name: "turn_stored",
+        message: r#"{"t":"cast","x":"0123456789"}"#,
+        clients: 1,
+        at_once: 1,
+        events: 2_000,
+        runs: THREADED_RUNS,
+        remembered: Remembered::Stored,
     },
 ];
 
@@ -201,7 +225,8 @@ fn sum(counts: &str) -> u64 {
 #[tokio::main(flavor = "current_thread")]
 async fn run(case: &str, events: u64, module: &Path, cache: &Path) -> Result<()> {
     let case = CASES.iter().find(|one| one.name == case).context("no such case")?;
-    let setup = Setup { limits: limits(), ..Setup::default() };
+    let (limits, remembered) = (limits(), case.remembered);
+    let setup = Setup { limits, remembered, ..Setup::default() };
     let runtime = rooms::node(module, setup, Some(cache)).await?;
     let mut clients = Vec::new();
     for _ in 0..case.clients {

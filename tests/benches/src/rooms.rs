@@ -7,8 +7,8 @@ use crate::process::Server;
 use crate::scale::Bench;
 use anyhow::{Context, Result};
 use room_runtime::{
-    Audience, BodyDelivery, Config, Limits, PartyConfig, Project, Proxies, RetentionSettings,
-    Runtime, StorageConfig, WhenQuiet,
+    Audience, BodyDelivery, Config, HistorySetting, Limits, PartyConfig, Project, Proxies,
+    RetentionSettings, Runtime, StorageConfig, WhenQuiet,
 };
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -25,6 +25,29 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     /// True if quiet rooms leave memory although clients are there.
     pub(crate) hibernates: bool,
+    /// What its rooms remember of their messages.
+    pub(crate) remembered: Remembered,
+}
+
+/// What rooms remember of their messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Remembered {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The last hundred, in memory.
+    InMemory,
+    /// The last hundred, in the store.
+    Stored,
+}
+
+impl Remembered {
+    fn retention(self) -> RetentionSettings {
+        let durable = self == Self::Stored;
+        let history = HistorySetting { keep: Some(100), keep_for: None, durable };
+        let history = (self != Self::Nothing).then_some(history);
+        RetentionSettings { resume: None, history }
+    }
 }
 
 impl Setup {
@@ -52,12 +75,12 @@ pub(crate) fn start(bench: &Bench, setup: &Setup) -> Result<Server> {
 #[tokio::main]
 pub(crate) async fn serve(module: &Path, setup: &str) -> Result<()> {
     let setup: Setup = serde_json::from_str(setup)?;
-    let when_quiet = setup.when_quiet();
+    let (when_quiet, remembered) = (setup.when_quiet(), setup.remembered);
     let runtime = node(module, setup, None).await?;
     writeln!(std::io::stdout(), "{}", runtime.addr())?;
     let mut told = BufReader::new(tokio::io::stdin()).lines();
     while let Some(module) = told.next_line().await? {
-        let done = runtime.deploy(project(module.as_ref(), when_quiet)?).await?;
+        let done = runtime.deploy(project(module.as_ref(), when_quiet, remembered)?).await?;
         writeln!(std::io::stdout(), "{}", done.rooms)?;
     }
     std::future::pending().await
@@ -70,7 +93,7 @@ pub(crate) async fn serve(module: &Path, setup: &str) -> Result<()> {
 /// It does not start.
 pub(crate) async fn node(module: &Path, setup: Setup, cache: Option<&Path>) -> Result<Runtime> {
     let when_quiet = setup.when_quiet();
-    let Setup { disk, limits, .. } = setup;
+    let Setup { disk, limits, remembered, .. } = setup;
     let runtime = Runtime::start(Config {
         listen: ([127, 0, 0, 1], 0).into(),
         storage: disk.map_or(StorageConfig::Memory, StorageConfig::Disk),
@@ -81,11 +104,11 @@ pub(crate) async fn node(module: &Path, setup: Setup, cache: Option<&Path>) -> R
         audience: Audience::Public,
     })
     .await?;
-    runtime.deploy(project(module, when_quiet)?).await?;
+    runtime.deploy(project(module, when_quiet, remembered)?).await?;
     Ok(runtime)
 }
 
-fn project(module: &Path, when_quiet: WhenQuiet) -> Result<Project> {
+fn project(module: &Path, when_quiet: WhenQuiet, remembered: Remembered) -> Result<Project> {
     let party = PartyConfig {
         name: "main".to_owned(),
         was: None,
@@ -95,7 +118,7 @@ fn project(module: &Path, when_quiet: WhenQuiet) -> Result<Project> {
         ttl: None,
         cors: None,
         request_bodies: BodyDelivery::Whole,
-        retention: RetentionSettings::default(),
+        retention: remembered.retention(),
         auth: None,
         sse: Default::default(),
         when_quiet,

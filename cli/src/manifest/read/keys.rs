@@ -22,7 +22,7 @@ pub(in crate::manifest) const PARTY: &[&str] = &[
     "history",
     "auth",
 ];
-pub(in crate::manifest) const HISTORY: &[&str] = &["keep", "for"];
+pub(in crate::manifest) const HISTORY: &[&str] = &["keep", "for", "durable"];
 pub(in crate::manifest) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(in crate::manifest) const ASSETS: &[&str] = &["dir", "build", "single_page", "cache"];
 pub(in crate::manifest) const CRON: &[&str] = &["schedule", "zone", "party", "room", "rooms"];

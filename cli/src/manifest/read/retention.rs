@@ -25,6 +25,10 @@ impl ManifestReader<'_> {
         for (key, value) in self.table(place, value)? {
             match key.get_ref().as_ref() {
                 "keep" => history.keep = self.count(&format!("{place}.keep"), value, 1),
+                "durable" => match value.get_ref().as_bool() {
+                    Some(durable) => history.durable = durable,
+                    None => self.wrong_type(&format!("{place}.durable"), "true or false", value),
+                },
                 "for" => history.keep_for = self.kept_time(&format!("{place}.for"), value),
                 _ => self.unknown(key, place, HISTORY),
             }

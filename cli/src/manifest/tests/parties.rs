@@ -260,3 +260,32 @@ fn request_bodies_come_whole_or_in_pieces() {
         assert!(mistake.contains("must be \"whole\" or \"pieces\""), "{mistake}");
     }
 }
+
+#[test]
+fn history_says_what_is_kept_and_whether_it_is_stored() {
+    let of = |value: &str| {
+        let text = format!("name = \"chat\"\n[parties.main]\nhistory = {value}\n");
+        Manifest::parse("room.toml", &text)
+    };
+    for (value, durable) in [
+        ("{ keep = 5 }", false),
+        ("{ keep = 5, durable = false }", false),
+        ("{ for = \"1h\", durable = true }", true),
+    ] {
+        let history = of(value).unwrap().parties[0].retention.history.unwrap();
+        assert_eq!(history.durable, durable, "{value}");
+    }
+    let mistake = plain(&of("{ keep = 5, durable = \"yes\" }").unwrap_err());
+    assert!(mistake.contains("`parties.main.history.durable` must be true or false"), "{mistake}");
+    let mistake = plain(&of("{ durable = true }").unwrap_err());
+    assert!(mistake.contains("history needs `keep`, `for` or both"), "{mistake}");
+}
+
+#[test]
+fn the_settings_of_the_guide_to_staying_connected_are_read() {
+    let guide = include_str!("../../../../sdk/STAYING_CONNECTED.md");
+    let block = guide.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let manifest = Manifest::parse("room.toml", block).unwrap();
+    let retention = &manifest.parties[0].retention;
+    assert!(retention.history.is_some_and(|history| history.durable) && retention.resume.is_some());
+}

@@ -17,6 +17,9 @@ pub struct HistorySetting {
     /// The time for which each is kept.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub keep_for: Option<Ttl>,
+    /// Whether they are stored, and outlive a restart.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub durable: bool,
 }
 
 /// Both settings of a party, as they are written.
@@ -41,6 +44,25 @@ pub struct Retention {
     pub bytes_max: usize,
     /// How long each is kept, in milliseconds.
     pub keep_ms: u64,
+    /// What they outlive.
+    pub durability: HistoryDurability,
+}
+
+/// What a room's memory of its messages outlives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HistoryDurability {
+    /// Nothing: it is gone when the room leaves memory.
+    #[default]
+    Memory,
+    /// Restarts and crashes: each message is stored with the commit of its turn.
+    Stored,
+}
+
+impl Retention {
+    /// Returns true if messages outlive a restart.
+    pub fn is_durable(self) -> bool {
+        self.durability == HistoryDurability::Stored
+    }
 }
 
 /// Who may read what a room sent.
@@ -101,14 +123,14 @@ impl RetentionSettings {
         let all = limits.history_messages_max.min(limits.outbox_frames_max / 2);
         let (keep, for_ms) = match history {
             None => (0, 0),
-            Some(HistorySetting { keep: None, keep_for: None }) => {
+            Some(HistorySetting { keep: None, keep_for: None, .. }) => {
                 return Err(RetentionError::Nothing);
             }
             Some(HistorySetting { keep: Some(0), .. }) => return Err(RetentionError::NoMessages),
             Some(HistorySetting { keep: Some(found), .. }) if *found > all => {
                 return Err(RetentionError::Messages { found: *found, max: all });
             }
-            Some(HistorySetting { keep, keep_for }) => {
+            Some(HistorySetting { keep, keep_for, .. }) => {
                 (keep.unwrap_or(all), keep_for.map_or(u64::MAX, Ttl::as_millis))
             }
         };
@@ -124,6 +146,10 @@ impl RetentionSettings {
             messages_max: size(if resume_ms > 0 { all } else { keep }),
             bytes_max: size(limits.history_bytes_max.min(limits.outbox_bytes_max / 2)),
             keep_ms: away_ms.max(for_ms),
+            durability: match history {
+                Some(HistorySetting { durable: true, .. }) => HistoryDurability::Stored,
+                _ => HistoryDurability::Memory,
+            },
         }))
     }
 }
@@ -137,8 +163,11 @@ mod tests {
         history: Option<(Option<u64>, Option<&str>)>,
     ) -> RetentionSettings {
         let time = |text: &str| text.parse().unwrap();
-        let history =
-            history.map(|(keep, keep_for)| HistorySetting { keep, keep_for: keep_for.map(time) });
+        let history = history.map(|(keep, keep_for)| HistorySetting {
+            keep,
+            keep_for: keep_for.map(time),
+            durable: false,
+        });
         RetentionSettings { resume: resume.map(time), history }
     }
 
@@ -159,6 +188,20 @@ mod tests {
         assert_eq!((both.keep_ms, both.history), (86_400_000, HistoryAccess::Everyone));
         let history = settings(None, Some((Some(5), None))).parse(&limits).unwrap().unwrap();
         assert_eq!((history.resume_ms, history.messages_max, history.keep_ms), (0, 5, u64::MAX));
+    }
+
+    #[test]
+    fn history_is_stored_if_the_party_says_so() {
+        let mut stored = settings(Some("2m"), Some((Some(5), None)));
+        let durability = |settings: &RetentionSettings| {
+            settings.parse(&Limits::default()).unwrap().unwrap().durability
+        };
+        assert_eq!(durability(&stored), HistoryDurability::Memory);
+        stored.history.as_mut().unwrap().durable = true;
+        assert_eq!(durability(&stored), HistoryDurability::Stored);
+        let alone = HistorySetting { durable: true, ..HistorySetting::default() };
+        let alone = RetentionSettings { resume: None, history: Some(alone) };
+        assert_eq!(alone.parse(&Limits::default()), Err(RetentionError::Nothing));
     }
 
     #[test]

@@ -26,6 +26,15 @@ impl ConnectionSecret {
         format!("{:032x}", self.0)
     }
 
+    /// Returns a digest that says nothing about the secret: the same for the same secret and text, and no other.
+    pub fn digest(self, of: &str) -> [u8; 16] {
+        let mut hasher = blake3::Hasher::new_derive_key("room: the client of a connection");
+        hasher.update(&self.0.to_be_bytes()).update(of.as_bytes());
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        digest
+    }
+
     /// Returns true if it is the same one. The time it takes does not depend on the digits.
     pub fn is(self, other: Self) -> bool {
         self.0 ^ other.0 == 0
@@ -41,6 +50,15 @@ impl fmt::Debug for ConnectionSecret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_digest_is_the_same_for_the_same_secret_and_text_alone() {
+        let secret = ConnectionSecret::random();
+        assert_eq!(secret.digest("ada"), secret.digest("ada"));
+        assert_ne!(secret.digest("ada"), secret.digest("bob"));
+        assert_ne!(secret.digest("ada"), ConnectionSecret::random().digest("ada"));
+        assert_ne!(secret.digest("").to_vec(), secret.0.to_be_bytes());
+    }
 
     #[test]
     fn a_revealed_secret_is_read_back_and_no_other_text_is() {

@@ -78,6 +78,7 @@ fixed! {
     ADDED_HEADERS_BYTES_MAX as "added_headers_bytes_max": usize, "bytes" = 16 * KIB as usize, "Names and values of the headers that a hook adds to one answer", "the hook fails: its client is closed with 1011, or answered 500";
     FUNCTION_CACHE_BYTES_MAX as "function_cache_bytes_max": usize, "bytes" = 64 * MIB as usize, "Compiled functions that `room dev` keeps for the next build", "the cache is emptied, and the next build compiles them again";
     TABLE_ELEMENTS_MAX as "table_elements_max": usize, "entries" = 20_000, "Entries in a guest's table of functions", "the module is refused, or its table does not grow";
+    HISTORY_FORGOTTEN_MAX as "history_forgotten_max": usize, "messages" = 64, "Old messages of a durable history that one commit deletes, besides two for each one that it adds", "the next commits delete the rest, which nobody can read any more";
     OUTCALL_RETRY_MS_MAX as "outcall_retry_ms_max": u64, "ms" = 60_000, "Pause between two attempts of a request to another server or room", "it is tried again";
 }
 

@@ -22,10 +22,11 @@ pub(crate) fn welcome(welcome: &Welcome) -> Message {
 
 /// Returns what a client learns first, whatever carries it.
 pub(crate) fn told(welcome: &Welcome) -> Value {
-    let Welcome { connection, secret, resume_ms, at, arrival } = welcome;
+    let Welcome { connection, secret, resume_ms, at, arrival, .. } = welcome;
     let (arrival, gap) = match arrival {
         ClientArrival::New => ("new", None),
         ClientArrival::Resumed => ("resumed", None),
+        ClientArrival::Continued => ("continued", None),
         ClientArrival::Gap(gap) => ("gap", Some(name(*gap))),
     };
     let mut told = json!({

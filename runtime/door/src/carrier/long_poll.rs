@@ -163,6 +163,7 @@ mod tests {
 
     fn welcome(arrival: ClientArrival) -> OutboxItem {
         OutboxItem::Welcome(Box::new(Welcome {
+            continues: false,
             connection: ConnectionId::parse("ada", 9).unwrap(),
             secret: ConnectionSecret::random(),
             resume_ms: 1,

@@ -43,7 +43,7 @@ struct Closed<'a> {
 
 impl ReturnTag {
     pub(super) fn of(welcome: &Welcome) -> Self {
-        if welcome.resume_ms == 0 {
+        if welcome.resume_ms == 0 && !welcome.continues {
             return Self::default();
         }
         let connection = utf8_percent_encode(welcome.connection.as_str(), NON_ALPHANUMERIC);
@@ -201,6 +201,7 @@ mod tests {
             connection: room_core::id::ConnectionId::parse("a.b c", 16).unwrap(),
             secret,
             resume_ms: 1,
+            continues: false,
             at: Some(id),
             arrival: room_rooms::room::ClientArrival::New,
         };

@@ -26,7 +26,7 @@ use room_core::limits::{Limits, size};
 use room_rooms::room::{
     ActorReport, ClientWindow, ConnectionSummary, FaultRecord, LogSummary, RoomSnapshot,
 };
-use room_store::EntryLine;
+use room_store::{EntryLine, OutboundFacts};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -130,6 +130,12 @@ fn report(target: &RoomTarget, looked: &RoomInspection, limits: &Limits) -> Valu
         "webhooks": { "waiting": looked.webhooks.waiting, "dead": looked.webhooks.dead },
         "expires_ms": looked.expires_ms,
     });
+    if let Some(stored) = facts.outbound {
+        let OutboundFacts { floor, newest, entries, bytes } = stored;
+        let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        report["log"] = log(&LogSummary { newest, floor, entries, bytes, suspended: 0 });
+    }
     let Some(look) = &looked.look else { return report };
     add_figures(&mut report, &look.glance);
     report["recent_faults"] = look.faults.iter().map(fault).collect();

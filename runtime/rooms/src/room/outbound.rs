@@ -4,7 +4,11 @@
 //! of their ids, and one whose turn may still be lost is shown to no client. Pure, but for its share of the node's
 //! memory: it does not know outboxes, nor when a turn is durable.
 
-use super::returning::{Gap, Rewind};
+mod kept;
+
+pub(super) use kept::KeptLog;
+
+use super::returning::{ClientMark, Gap, Rewind};
 use room_core::byte_budget::{ByteBudget, BytePermit};
 use room_core::config::{HistoryAccess, Retention};
 use room_core::connection::Connection;
@@ -26,6 +30,8 @@ pub struct LogEntry {
     audience: LogAudience,
     /// In milliseconds since 1970.
     at_ms: u64,
+    /// The clients that it was sent to by name, or not sent to, in a log that is stored.
+    marks: Box<[ClientMark]>,
     framed: OnceLock<Message>,
 }
 
@@ -51,6 +57,8 @@ pub(super) struct OutboundLog {
     bytes: usize,
     retention: Retention,
     permit: BytePermit,
+    /// The part of it in the store, if the party wants it there.
+    kept: Option<Box<KeptLog>>,
 }
 
 /// The log of a running room, which its turns read, too.
@@ -87,7 +95,14 @@ impl LogEntry {
             }
             _ => return None,
         };
-        Some(Self { number, message: message.clone(), audience, at_ms, framed: OnceLock::new() })
+        Some(Self {
+            number,
+            message: message.clone(),
+            audience,
+            at_ms,
+            marks: Box::default(),
+            framed: OnceLock::new(),
+        })
     }
 
     /// Returns its id.
@@ -130,6 +145,19 @@ impl LogEntry {
             }
     }
 
+    /// Returns true if it was sent to the former connection of a client that has this one now, and so not to this one.
+    pub(super) fn was_for(&self, connection: &Connection, mark: ClientMark) -> bool {
+        may_read(connection)
+            && match &self.audience {
+                LogAudience::One(to) => *to != connection.serial && self.marks.contains(&mark),
+                LogAudience::Many { horizon, .. } => {
+                    *horizon < Some(connection.serial)
+                        && self.is_history_for(connection)
+                        && !self.marks.contains(&mark)
+                }
+            }
+    }
+
     fn bytes(&self) -> usize {
         let audience = match &self.audience {
             LogAudience::One(_) => 0,
@@ -137,7 +165,7 @@ impl LogEntry {
                 tag.as_ref().map_or(0, String::len) + without.len() * size_of::<Serial>()
             }
         };
-        self.message.len() + audience + size_of::<Self>()
+        self.message.len() + audience + size_of_val(&*self.marks) + size_of::<Self>()
     }
 }
 
@@ -159,8 +187,8 @@ fn may_read(connection: &Connection) -> bool {
 impl OutboundLog {
     /// Makes an empty log whose first entry comes after this number.
     pub(super) fn new(before: SequenceNumber, retention: Retention, budget: &ByteBudget) -> Self {
-        let (entries, permit) = (VecDeque::new(), budget.permit());
-        Self { entries, released: 0, floor: before, bytes: 0, retention, permit }
+        let (entries, permit, kept) = (VecDeque::new(), budget.permit(), None);
+        Self { entries, released: 0, floor: before, bytes: 0, retention, permit, kept }
     }
 
     /// Returns what the party's settings say.
@@ -183,9 +211,27 @@ impl OutboundLog {
         horizon: Option<Serial>,
         now_ms: u64,
     ) -> Vec<Arc<LogEntry>> {
+        self.append_marked((first, outputs), horizon, now_ms, |_| None)
+    }
+
+    /// As [`OutboundLog::append`], with the marks of the clients that the outputs name.
+    pub(super) fn append_marked(
+        &mut self,
+        (first, outputs): (SequenceNumber, &[Output]),
+        horizon: Option<Serial>,
+        now_ms: u64,
+        mark_of: impl Fn(Serial) -> Option<ClientMark>,
+    ) -> Vec<Arc<LogEntry>> {
         let numbered = outputs.iter().enumerate();
         let made = numbered.filter_map(|(at, output)| {
-            LogEntry::of(first.after(at as u64), output, horizon, now_ms).map(Arc::new)
+            let mut entry = LogEntry::of(first.after(at as u64), output, horizon, now_ms)?;
+            entry.marks = match &entry.audience {
+                LogAudience::One(to) => mark_of(*to).into_iter().collect(),
+                LogAudience::Many { without, .. } => {
+                    without.iter().copied().filter_map(&mark_of).collect()
+                }
+            };
+            Some(Arc::new(entry))
         });
         let made: Vec<_> = made.collect();
         self.bytes += made.iter().map(|entry| entry.bytes()).sum::<usize>();
@@ -206,6 +252,9 @@ impl OutboundLog {
         (self.released, self.bytes, self.floor) = (0, 0, before);
         self.entries.clear();
         self.permit.shrink(0);
+        if let Some(kept) = &mut self.kept {
+            kept.restart();
+        }
     }
 
     /// Returns the id of the newest entry that clients may see, or the number before the first one.
@@ -224,6 +273,9 @@ impl OutboundLog {
         now_ms: u64,
     ) -> Result<impl Iterator<Item = &Arc<LogEntry>>, Gap> {
         self.prune(now_ms);
+        if cursor < self.floor {
+            self.load();
+        }
         let first = self.place_after(cursor)?;
         Ok(self.entries.range(first..self.released))
     }
@@ -242,6 +294,9 @@ impl OutboundLog {
             return Err(Gap::TooOld);
         }
         self.prune(now_ms);
+        if !matches!(rewind, Rewind::Since(cursor) if cursor >= self.floor) {
+            self.load();
+        }
         let seen = self.entries.range(..self.released);
         let own = |entry: &&Arc<LogEntry>| entry.is_history_for(connection);
         Ok(match rewind {
@@ -295,8 +350,12 @@ impl OutboundLog {
 
     /// Returns what an operator sees.
     pub(super) fn summary(&self, suspended: usize) -> LogSummary {
-        let (newest, floor) = (self.position(), self.floor);
-        LogSummary { newest, floor, entries: self.entries.len(), bytes: self.bytes, suspended }
+        let (mut floor, mut entries, mut bytes) = (self.floor, self.entries.len(), self.bytes);
+        if let Some((start, below, below_bytes)) = self.kept.as_ref().and_then(|kept| kept.below())
+        {
+            (floor, entries, bytes) = (start, entries + below, bytes + below_bytes);
+        }
+        LogSummary { newest: self.position(), floor, entries, bytes, suspended }
     }
 
     /// Returns the place after the entry with this id, which clients may see.
@@ -324,13 +383,21 @@ impl OutboundLog {
     pub(super) fn prune(&mut self, now_ms: u64) {
         let Retention { messages_max, bytes_max, keep_ms, .. } = self.retention;
         let before = now_ms.saturating_sub(keep_ms);
+        if self.kept.is_some() {
+            self.prune_kept(now_ms);
+        }
         while self.released > 0
             && let Some(oldest) = self.entries.front()
-            && (self.entries.len() > messages_max
-                || self.bytes > bytes_max
-                || oldest.at_ms < before
-                || !self.permit.cover(self.bytes))
         {
+            let is_over = self.entries.len() > messages_max
+                || self.bytes > bytes_max
+                || oldest.at_ms < before;
+            if !is_over && self.permit.cover(self.bytes) {
+                break;
+            }
+            if let Some(kept) = &mut self.kept {
+                kept.leave(oldest, is_over);
+            }
             self.bytes -= oldest.bytes();
             self.floor = oldest.number;
             self.released -= 1;
@@ -354,7 +421,11 @@ impl SharedLog {
 
 impl History for SharedLog {
     fn read(&self, query: &HistoryQuery, bytes_max: usize) -> Result<HistoryPage, HistoryRefusal> {
-        self.lock().page(query, bytes_max)
+        let mut log = self.lock();
+        if query.after.is_none_or(|after| after < log.floor) {
+            log.load();
+        }
+        log.page(query, bytes_max)
     }
 }
 

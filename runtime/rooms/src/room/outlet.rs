@@ -180,7 +180,10 @@ impl Outlet {
     pub(super) fn hold(&mut self, commit: Option<Offset>, said: TurnOutputs, reply: Reply) {
         let TurnOutputs { mut said, asked } = said;
         let horizon = self.roster.horizon();
-        if let Some(log) = &self.roster.log {
+        // A stored log has them already: they are in the turn's commit.
+        if said.entries.is_empty()
+            && let Some(log) = &self.roster.log
+        {
             let now_ms = self.parts.clock.wall_ms();
             said.entries = log.lock().append(said.first, &said.outputs, horizon, now_ms);
         }

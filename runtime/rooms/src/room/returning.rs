@@ -1,11 +1,13 @@
 //! Clients that come back to their connection. Owns what a connection keeps for that, and what the welcome to its client says.
 //!
 //! Invariant: only a client that shows the connection's secret gets anything of it. A client whose welcome
-//! says [`ClientArrival::Resumed`] gets all that followed the id it named. Pure: it does not know outboxes or the log's entries.
+//! says [`ClientArrival::Resumed`] or [`ClientArrival::Continued`] gets all that followed the id it named. Pure: it does not
+//! know outboxes or the log's entries.
 
 use room_core::byte_budget::BytePermit;
 use room_core::event::{CloseFrame, CloseHandshake, Ending};
 use room_core::id::{ConnectionId, ConnectionSecret, SequenceNumber};
+use room_core::identity::Identity;
 use room_core::metrics::{GaugeShare, ResumeGap};
 use tokio::time::Instant;
 
@@ -38,7 +40,10 @@ pub struct Welcome {
     pub secret: ConnectionSecret,
     /// How long it may be away, in milliseconds; 0 if its connection ends when its transport does.
     pub resume_ms: u64,
-    /// The id after which the connection's messages begin; `None` if its party's messages have no ids.
+    /// Whether its client may continue it when it is over.
+    pub continues: bool,
+    /// The id after which the connection's messages begin; `None` if its party's messages have no ids. A client that came
+    /// back named it.
     pub at: Option<SequenceNumber>,
     /// Whether it is the connection that the client had.
     pub arrival: ClientArrival,
@@ -51,6 +56,8 @@ pub enum ClientArrival {
     New,
     /// It has its connection again. What it missed follows.
     Resumed,
+    /// It has a new connection, as the one that it had is over. Nothing is missing: what it missed follows.
+    Continued,
     /// It has a new connection, and messages are missing: it has to start afresh.
     Gap(Gap),
 }
@@ -78,13 +85,31 @@ pub(super) struct ReturnTicket {
     pub(super) absence: Option<Absence>,
     /// How the room closed it, if its client has to fetch that.
     pub(super) closing: Option<CloseFrame>,
+    /// The name of its client in a stored log.
+    pub(super) mark: Option<ClientMark>,
+    /// Whether it continues a connection that is over.
+    pub(super) continues: bool,
+}
+
+/// The client of a connection, as a stored log names it: a digest of the connection's secret and of who the client is. So
+/// it names the client when the connection is over, and is no secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ClientMark(pub(super) [u8; 16]);
+
+impl ClientMark {
+    /// Returns the mark of a client with this identity that has this secret.
+    pub(super) fn of(secret: ConnectionSecret, identity: Option<&Identity>) -> Self {
+        Self(secret.digest(&identity.map(Identity::client).unwrap_or_default()))
+    }
 }
 
 /// What a client asked for when it came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Greeting {
     pub(super) gap: Option<Gap>,
     pub(super) rewind: Option<Rewind>,
+    /// The id after which it continues a connection that is over.
+    pub(super) former: Option<SequenceNumber>,
 }
 
 /// The time without a transport.
@@ -123,7 +148,9 @@ impl ReturnTicket {
 
 impl PartialEq for Welcome {
     fn eq(&self, other: &Self) -> bool {
-        let rest = |own: &Self| (own.connection.clone(), own.resume_ms, own.at, own.arrival);
+        let rest = |own: &Self| {
+            (own.connection.clone(), own.resume_ms, own.continues, own.at, own.arrival)
+        };
         self.secret.is(other.secret) && rest(self) == rest(other)
     }
 }

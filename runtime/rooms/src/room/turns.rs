@@ -7,6 +7,7 @@
 mod batch;
 mod commit;
 mod outcalls;
+mod remembering;
 mod webhooks;
 
 use commit::unreadable;
@@ -16,7 +17,6 @@ use super::figures::{FaultRecord, RoomFigures, RoomStage};
 use super::jobs::RoomJobs;
 use super::live::{InstanceHold, LiveInstance};
 use super::mailbox::Mailbox;
-use super::outbound::{OutboundLog, SharedLog};
 use super::outcalls::RoomOutcalls;
 use super::outlet::{Outlet, Reply, TurnOutputs};
 use super::outside::Outside;
@@ -26,9 +26,9 @@ use super::ticks::Ticks;
 use super::usage::Usage;
 use super::{RoomError, RoomOrders, StartFallback, boxed};
 use crate::taps::{RoomTap, Taps};
+use remembering::StoredLog;
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
-use room_core::config::Retention;
 use room_core::event::{Event, GuestAnswer};
 use room_core::id::{ModuleHash, RoomId, SequenceNumber, Serial};
 use room_core::jobs::{Job, JobId, OutcallAnswer};
@@ -39,7 +39,7 @@ use room_core::report;
 use room_core::ttl::Served;
 use room_core::turn::{Output, Turn};
 use room_guest::{Code, Flush, Flushes, GuestFault, Overrun};
-use room_store::{LastUse, Offset, RoomStore, Store, StoreError};
+use room_store::{LastUse, Offset, OutboundChange, RoomStore, Store, StoreError};
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -95,6 +95,9 @@ pub(super) struct Turns {
     /// Boxed, because each turn takes it out and puts it back.
     live: Option<Box<LiveInstance>>,
     faults: Faults,
+    /// What the next commit changes of the stored log of messages.
+    remembered: Option<Box<OutboundChange>>,
+    stored_log: StoredLog,
 }
 
 /// A turn that committed: its outputs and the offset at which its writes are durable.
@@ -131,10 +134,7 @@ impl Turns {
                 "a stored timer or request cannot be read and is left alone: {damage}"
             );
         }
-        let before = store.sequence().last();
-        let log = retention
-            .map(|retention| OutboundLog::new(before, retention, &parts.history))
-            .map(SharedLog::new);
+        let (log, stored_log) = remembering::begin(retention, &store, &parts);
         Ok(Self {
             usage: Usage::new(parts.served, lifetime, &parts.limits),
             jobs,
@@ -151,6 +151,8 @@ impl Turns {
             mailbox,
             live: None,
             faults: Faults::default(),
+            remembered: None,
+            stored_log,
         })
     }
 
@@ -524,12 +526,6 @@ impl Turns {
             let rest_ms = rest.as_millis();
             report!(error, self.log(), [], "the room failed repeatedly and rests for {rest_ms} ms");
         }
-    }
-
-    /// Follows the party's settings for what the room remembers of its messages.
-    pub(super) fn remember(&mut self, retention: Option<Retention>) {
-        let (before, now_ms) = (self.store.sequence().last(), self.parts.clock.wall_ms());
-        self.outlet.roster.remember(retention, before, (&self.parts, now_ms));
     }
 
     /// Returns the room's log.

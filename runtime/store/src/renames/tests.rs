@@ -27,7 +27,8 @@ fn room(party_name: &str, name: &str) -> RoomId {
 }
 
 /// Everything that is known of a room.
-type Known = (Vec<(Key, Bytes)>, Option<AlarmRecord>, Option<u64>, Wake, Vec<(Key, Bytes)>);
+type Known = (Vec<(Key, Bytes)>, Option<AlarmRecord>, Option<u64>, Wake, JobsAndMessages);
+type JobsAndMessages = (Vec<(Key, Bytes)>, Vec<(room_core::id::SequenceNumber, Bytes)>);
 
 /// Returns the rooms of a party with their contents.
 async fn known(store: &Store, of: &str) -> BTreeMap<String, Known> {
@@ -47,7 +48,9 @@ async fn known(store: &Store, of: &str) -> BTreeMap<String, Known> {
         let tree = store.applier.shared().tree();
         let jobs = apply::jobs_of(&*tree, &room, &facts).unwrap();
         let touch = facts.touch.map(|touch| touch.at_ms);
-        found.insert(room.name().to_owned(), (keys, facts.alarm, touch, facts.wake, jobs));
+        let sent = outbound::entries_of(&*tree, &room, &keys::outbound(&room)).unwrap();
+        assert_eq!(facts.outbound.map_or(0, |facts| facts.entries), sent.len() as u64);
+        found.insert(room.name().to_owned(), (keys, facts.alarm, touch, facts.wake, (jobs, sent)));
     }
     found
 }
@@ -74,7 +77,14 @@ async fn filled() -> (Disk, BTreeMap<String, Known>) {
             writes.jobs = Some(JobsChange { entries, wake: Some(Wake::At(9)) });
         }
         let touch = (name == "small").then_some(crate::LastUse { at_ms: 5, tries: 0 });
-        let offset = room.commit(writes, ModuleHash::NONE, touch).await.unwrap();
+        let mut extras = crate::CommitExtras::default();
+        if name == "large" {
+            let id = |seq| room_core::id::SequenceNumber { epoch: 7, seq };
+            let entries = (4..9).map(|seq| (id(seq), Bytes::from(vec![b'm'; 40]))).collect();
+            let sent = OutboundChange { is_fresh: false, floor: Some(id(3)), entries };
+            extras.outbound = Some(Box::new(sent));
+        }
+        let offset = room.commit_with(writes, ModuleHash::NONE, touch, extras).await.unwrap();
         room.durable(offset).await.unwrap();
     }
     let all = known(&store, "main").await;

@@ -5,11 +5,11 @@
 //! quarter of the number of cases: `PROPTEST_CASES=10000 cargo test -p room-runtime --lib plain_map`.
 
 use super::super::testing::Disk;
-use super::super::{LastUse, RoomContent, RoomStore, Store};
+use super::super::{CommitExtras, LastUse, OutboundChange, RoomContent, RoomStore, Store};
 use super::image::Image;
 use bytes::Bytes;
 use proptest::prelude::*;
-use room_core::id::{ModuleHash, PartyName, RoomId};
+use room_core::id::{ModuleHash, PartyName, RoomId, SequenceNumber};
 use room_core::jobs::{JobsChange, Wake};
 use room_core::limits::Limits;
 use room_core::span::{Direction, Key, ListOptions, Overlay};
@@ -21,15 +21,45 @@ const ROOMS: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Turn { room: usize, acts: Vec<Act>, kept: bool, used: Used },
-    Use { room: usize, at: u64 },
-    End { room: usize },
-    Evict { room: usize },
+    Turn {
+        room: usize,
+        acts: Vec<Act>,
+        kept: bool,
+        used: Used,
+    },
+    Use {
+        room: usize,
+        at: u64,
+    },
+    End {
+        room: usize,
+    },
+    Evict {
+        room: usize,
+    },
     Crash(Crash),
-    Export { room: usize },
-    Replace { from: usize, to: usize },
-    Delete { room: usize },
-    Jobs { room: usize, changes: Vec<(Key, Option<u8>)>, wake: Option<u64> },
+    Export {
+        room: usize,
+    },
+    Replace {
+        from: usize,
+        to: usize,
+    },
+    Delete {
+        room: usize,
+    },
+    Jobs {
+        room: usize,
+        changes: Vec<(Key, Option<u8>)>,
+        wake: Option<u64>,
+    },
+    /// Remembers as many messages, and forgets as many of the oldest, or everything before.
+    Say {
+        room: usize,
+        messages: usize,
+        forgets: usize,
+        is_fresh: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +124,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (room(), 1..9u64).prop_map(|(room, at)| Step::Use { room, at }),
         1 => room().prop_map(|room| Step::End { room }),
         2 => room().prop_map(|room| Step::Evict { room }),
+        6 => (room(), 0..4usize, 0..3usize, prop::bool::weighted(0.1)).prop_map(
+            |(room, messages, forgets, is_fresh)| Step::Say { room, messages, forgets, is_fresh }
+        ),
         1 => crash.prop_map(Step::Crash),
         1 => room().prop_map(|room| Step::Export { room }),
         1 => (room(), room()).prop_map(|(from, to)| Step::Replace { from, to }),
@@ -109,6 +142,9 @@ struct Model {
     jobs: BTreeMap<Key, Bytes>,
     /// When it has to be awake for its jobs.
     wake: Option<u64>,
+    /// The messages that it remembers, and the id up to which everything is forgotten.
+    sent: BTreeMap<SequenceNumber, Bytes>,
+    floor: Option<SequenceNumber>,
     used: Used,
     /// The position of the last durable number; 0 where nothing is known of the room.
     seq: u64,
@@ -170,6 +206,9 @@ impl World {
         match step {
             Step::Turn { room, acts, kept, used } => self.turn(*room, acts, *kept, *used).await,
             Step::Jobs { room, changes, wake } => self.jobs(*room, changes, *wake).await,
+            Step::Say { room, messages, forgets, is_fresh } => {
+                self.say(*room, *messages, (*forgets, *is_fresh)).await;
+            }
             Step::Use { room, at } => {
                 let touch = LastUse { at_ms: *at, tries: 0 };
                 let store = self.room(*room).await;
@@ -192,17 +231,21 @@ impl World {
                 let wanted = (model.keys.clone(), model.alarm);
                 assert_eq!((known.entries, known.alarm.map(|alarm| alarm.due_ms)), wanted);
                 assert_eq!((known.jobs, known.wake.due_ms()), (model.jobs.clone(), model.wake));
+                assert_eq!((known.sent, known.sent_floor), (model.sent.clone(), model.floor));
             }
             Step::Replace { from, to } => {
                 if let Some(content) = self.export(*from).await {
                     self.rooms[*to] = None;
                     let used = Some(LastUse { at_ms: 9, tries: 0 });
                     self.store.import(content.renamed(id(*to)), used).await.unwrap();
-                    let Model { keys, alarm, jobs, wake, .. } = self.models[*from].clone();
-                    let known = !keys.is_empty() || alarm.is_some() || !jobs.is_empty();
+                    let Model { keys, alarm, jobs, wake, sent, floor, .. } =
+                        self.models[*from].clone();
+                    let is_left = alarm.is_some() || !jobs.is_empty() || floor.is_some();
+                    let known = !keys.is_empty() || is_left;
                     let seq = if known { self.models[*to].seq } else { 0 };
                     let used = known.then_some(9);
-                    self.models[*to] = Model { keys, alarm, jobs, wake, used, seq, known };
+                    self.models[*to] =
+                        Model { keys, alarm, jobs, wake, sent, floor, used, seq, known };
                 }
             }
             Step::Delete { room } => {
@@ -284,6 +327,35 @@ impl World {
         self.models[room] = Model { wake: wake.due_ms(), seq, known: true, ..model };
     }
 
+    /// Remembers messages, and forgets some.
+    async fn say(&mut self, room: usize, messages: usize, (forgets, is_fresh): (usize, bool)) {
+        let mut model = self.models[room].clone();
+        let store = self.room(room).await;
+        let floor = match (forgets, model.floor) {
+            // The first commit says where the messages begin.
+            (_, None) => Some(store.sequence().last()),
+            (0, _) if !is_fresh => None,
+            _ if is_fresh => Some(store.sequence().last()),
+            (count, _) => model.sent.keys().nth(count - 1).copied(),
+        };
+        let first = store.sequence().take(messages);
+        let entries: BTreeMap<_, _> = (0..messages)
+            .map(|at| (first.after(at as u64), Bytes::from(vec![b'm'; at * 9])))
+            .collect();
+        let change = OutboundChange { is_fresh, floor, entries: entries.clone() };
+        if is_fresh {
+            model.sent.clear();
+        }
+        model.floor = model.floor.max(floor);
+        model.sent.retain(|id, _| Some(*id) > model.floor);
+        model.sent.extend(entries);
+        let extras = CommitExtras { outbound: Some(Box::new(change)), ..CommitExtras::default() };
+        let code = ModuleHash::of(b"code");
+        store.commit_with(Writes::default(), code, None, extras).await.unwrap();
+        let seq = store.sequence().last().seq;
+        self.models[room] = Model { seq, known: true, ..model };
+    }
+
     /// Checks that everything is as expected.
     async fn check(&mut self) {
         self.durable().await;
@@ -298,6 +370,17 @@ impl World {
             let entries = view.scan(&room_core::span::Span::ALL).map(Result::unwrap);
             assert_eq!(entries.collect::<BTreeMap<_, _>>(), model.keys);
             assert_eq!((view.bytes(), view.alarm()), (bytes as u64, model.alarm));
+            let reader = self.room(room).await.outbound();
+            let newest = SequenceNumber { epoch: u64::MAX, seq: u64::MAX };
+            let sent = reader.read(model.floor.unwrap_or_default(), newest).unwrap();
+            assert_eq!(sent.into_iter().collect::<BTreeMap<_, _>>(), model.sent);
+            let facts = self.room(room).await.facts();
+            let known = facts.outbound.map(|facts| (facts.floor, facts.entries, facts.newest));
+            let sent = model.floor.map(|floor| {
+                let newest = model.sent.keys().next_back().copied().unwrap_or(floor);
+                (floor, model.sent.len() as u64, newest)
+            });
+            assert_eq!(known, sent);
             let due = model.alarm.into_iter().chain(model.wake).min();
             alarms.extend(due.map(|at| (at, id(room))));
             uses.extend(model.used.map(|at| (at, id(room))));

@@ -1,6 +1,7 @@
 //! Webhooks in the store: with their turn, without their room, and through every way out of a crash.
 
 use super::*;
+use crate::CommitExtras;
 use crate::testing::Disk;
 use room_core::id::{PartyName, RoomId};
 use room_core::jobs::JobId;
@@ -23,12 +24,16 @@ fn one(id: &WebhookId, text: &'static str) -> WebhookChanges {
 async fn commit(store: &Store, name: &str, webhooks: WebhookChanges) {
     let room = store.room(&room(name)).await.unwrap();
     let writes = Writes::default();
-    let offset = room.commit_with(writes, ModuleHash::NONE, None, webhooks).await.unwrap();
+    let offset = room.commit_with(writes, ModuleHash::NONE, None, extras(webhooks)).await.unwrap();
     room.durable(offset).await.unwrap();
 }
 
 async fn stored(store: &Store) -> Vec<(WebhookId, Bytes)> {
     store.webhooks().await.unwrap()
+}
+
+fn extras(webhooks: WebhookChanges) -> CommitExtras {
+    CommitExtras { webhooks, outbound: None }
 }
 
 #[tokio::test]
@@ -70,7 +75,7 @@ async fn the_bell_reports_webhooks_of_rooms_when_their_commit_is_durable() {
     disk.hold();
     let writer = store.room(&room("a")).await.unwrap();
     let webhook = one(&id("a", 1), "text");
-    writer.commit_with(Writes::default(), ModuleHash::NONE, None, webhook).await.unwrap();
+    writer.commit_with(Writes::default(), ModuleHash::NONE, None, extras(webhook)).await.unwrap();
     while !disk.is_waited_for() {
         tokio::task::yield_now().await;
     }
@@ -93,7 +98,8 @@ async fn a_webhook_of_a_lost_commit_does_not_exist() {
     disk.fail();
     let writer = store.room(&room("a")).await.unwrap();
     let webhook = one(&id("a", 1), "text");
-    let offset = writer.commit_with(Writes::default(), ModuleHash::NONE, None, webhook).await;
+    let offset =
+        writer.commit_with(Writes::default(), ModuleHash::NONE, None, extras(webhook)).await;
     assert!(writer.durable(offset.unwrap()).await.is_err());
     disk.work();
     drop(writer);

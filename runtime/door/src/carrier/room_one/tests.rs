@@ -89,6 +89,7 @@ fn parsed(frame: OutgoingFrame) -> Value {
 
 fn welcome() -> OutboxItem {
     OutboxItem::Welcome(Box::new(Welcome {
+        continues: false,
         connection: ConnectionId::parse("ada", 8).unwrap(),
         secret: ConnectionSecret::random(),
         resume_ms: 0,

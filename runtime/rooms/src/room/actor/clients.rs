@@ -36,14 +36,26 @@ impl Actor {
         let JoinRequest { visitor, outbox, reply } = joining;
         let ConnectingClient { id, request, transport, identity, secret, returning, rewind } =
             *visitor;
-        let asked = returning.map(|client| self.returning(&id, identity.as_ref(), client));
-        let gap = match asked {
-            Some(Ok(back)) => {
+        let asked =
+            returning.map(|client| (client, self.returning(&id, identity.as_ref(), client)));
+        let (secret, greeting) = match asked {
+            Some((_, Ok(back))) => {
                 self.resume(back, (identity, transport), (outbox, reply));
                 return Ok(());
             }
-            Some(Err(gap)) => Some(gap),
-            None => None,
+            Some((client, Err(gap))) => match self.continues(client, gap) {
+                // It keeps its secret: if it is lost before it learns of its new connection, it comes back with the old one.
+                Ok(()) if secret.is_some() => {
+                    self.turns.parts.metrics.continued.increment(1);
+                    (client.secret, Greeting { former: Some(client.since), ..Greeting::default() })
+                }
+                continued => {
+                    let gap = continued.err().unwrap_or(gap);
+                    self.turns.parts.metrics.resume_gaps.count(gap.into());
+                    (secret, Greeting { gap: Some(gap), rewind, former: None })
+                }
+            },
+            None => (secret, Greeting { gap: None, rewind, former: None }),
         };
         // Before the client is on the list: `on_start` must not broadcast to a client that is not in yet. And
         // before the client replaces another: a client that cannot be admitted must replace nobody.
@@ -70,7 +82,8 @@ impl Actor {
         let (tags, state) = (Arc::default(), Bytes::new());
         let link = Link::Open;
         let connection = Connection { id, serial, uri, tags, state, link, transport, identity };
-        let ticket = self.turns.outlet.roster.ticket(secret, Greeting { gap, rewind });
+        let identified = (secret, connection.identity.as_ref());
+        let ticket = self.turns.outlet.roster.ticket(identified, greeting);
         let arrival = ArrivingClient { outbox, ticket, since_ms, replacements };
         self.turns.outlet.roster.join(connection.clone(), arrival);
         match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {
@@ -95,11 +108,13 @@ impl Actor {
         client: ReturningClient,
     ) -> Result<Return, Gap> {
         let now_ms = self.turns.parts.clock.wall_ms();
-        let back = self.turns.outlet.roster.returning((id, identity), client, now_ms);
-        if let Err(gap) = &back {
-            self.turns.parts.metrics.resume_gaps.count((*gap).into());
-        }
-        back
+        self.turns.outlet.roster.returning((id, identity), client, now_ms)
+    }
+
+    /// Looks whether a client whose connection is over, for this reason, can continue it with a new one.
+    fn continues(&self, client: ReturningClient, otherwise: Gap) -> Result<(), Gap> {
+        let now_ms = self.turns.parts.clock.wall_ms();
+        self.turns.outlet.roster.continues(client, otherwise, now_ms)
     }
 
     /// Gives a connection to the new transport of its client. The guest does not learn of it. The client is admitted when

@@ -3,6 +3,7 @@
 use super::super::returning::AbsenceMarks;
 use super::*;
 use proptest::prelude::*;
+use room_core::config::HistoryDurability;
 use room_core::connection::connection;
 
 const DAY_MS: u64 = 86_400_000;
@@ -18,6 +19,7 @@ fn retention(messages_max: usize) -> Retention {
         messages_max,
         bytes_max: 1 << 20,
         keep_ms: DAY_MS,
+        durability: HistoryDurability::Memory,
     }
 }
 

@@ -4,14 +4,14 @@
 //! comes between or twice. A connection is away at most once and until one time. It does not know who decides that a
 //! client is gone.
 
-use super::super::outbound::{LogEntry, LogSummary, OutboundLog, SharedLog};
+use super::super::outbound::{KeptLog, LogEntry, LogSummary, OutboundLog, SharedLog};
 use super::super::outbox::OutboxSender;
 use super::super::returning::{
-    Absence, AbsenceMarks, ClientArrival, Gap, Greeting, ReturnTicket, ReturningClient, Welcome,
-    may_return, superseded,
+    Absence, AbsenceMarks, ClientArrival, ClientMark, Gap, Greeting, ReturnTicket, ReturningClient,
+    Welcome, may_return, superseded,
 };
 use super::super::turns::RoomParts;
-use super::{ClientRoute, Roster};
+use super::{ClientRoute, NumberedOutputs, Roster};
 use room_core::clock::Clock;
 use room_core::config::Retention;
 use room_core::connection::{Connection, Link, Transport};
@@ -21,22 +21,27 @@ use room_core::identity::{Capabilities, Identity};
 use room_core::limits::ms;
 use room_core::metrics::GaugeShare;
 use room_core::turn::History;
+use room_store::OutboundChange;
 use std::sync::Arc;
 use tokio::time::Instant;
 
 /// A connection that a client may have again, and what it missed.
 pub(in super::super) struct Return {
     serial: Serial,
+    /// The id that its client named.
+    since: SequenceNumber,
     missed: Vec<Arc<LogEntry>>,
 }
 
 impl Roster {
     /// Follows the party's settings. Without any, nothing is remembered, and clients that are away do not come back.
+    /// `keeps` makes the stored part of a log that becomes durable.
     pub(in super::super) fn remember(
         &mut self,
         retention: Option<Retention>,
         before: SequenceNumber,
         (parts, now_ms): (&RoomParts, u64),
+        keeps: impl FnOnce() -> KeptLog,
     ) {
         match (retention, &mut self.log) {
             (Some(retention), Some(log)) => log.lock().set_retention(retention, now_ms),
@@ -45,6 +50,19 @@ impl Roster {
                 *none = Some(SharedLog::new(log));
             }
             (None, log) => *log = None,
+        }
+        if let Some(log) = &self.log {
+            let (mut log, wants) = (log.lock(), retention.is_some_and(Retention::is_durable));
+            if wants != log.is_kept() {
+                log.keep(wants.then(keeps), None);
+                for connection in self.connections.all().filter(|_| wants) {
+                    let line = self.outboxes.get_mut(&connection.serial);
+                    if let Some(ticket) = line.and_then(|line| line.ticket.as_mut()) {
+                        let identity = connection.identity.as_ref();
+                        ticket.mark = ticket.secret.map(|own| ClientMark::of(own, identity));
+                    }
+                }
+            }
         }
         if self.resume_ms() == 0 {
             let absent: Vec<_> = self.absent.iter().map(|(_, serial)| *serial).collect();
@@ -62,35 +80,58 @@ impl Roster {
     /// Makes the ticket of a new client; `None` if it will neither come back nor be told anything.
     pub(in super::super) fn ticket(
         &self,
-        secret: Option<ConnectionSecret>,
+        (secret, identity): (Option<ConnectionSecret>, Option<&Identity>),
         greeting: Greeting,
     ) -> Option<Box<ReturnTicket>> {
         let is_needed = secret.is_some() || greeting.rewind.is_some();
         is_needed.then(|| {
-            let (sent, greeting) = (SequenceNumber::default(), Some(greeting));
+            let mark = secret.filter(|_| self.is_kept());
+            let mark = mark.map(|secret| ClientMark::of(secret, identity));
+            let (sent, continues) = (SequenceNumber::default(), greeting.former.is_some());
+            let (transport, greeting) = (0, Some(greeting));
+            let (absence, closing) = (None, None);
             Box::new(ReturnTicket {
                 secret,
-                transport: 0,
+                transport,
                 sent,
                 greeting,
-                absence: None,
-                closing: None,
+                absence,
+                closing,
+                mark,
+                continues,
             })
         })
     }
 
     /// Tells a client that is in what it has to know, and sends it what it asked for of the time before.
     pub(in super::super) fn greet(&mut self, serial: Serial, clock: Clock) {
-        let resume_ms = self.resume_ms();
+        let (resume_ms, continues) = (self.resume_ms(), self.is_kept());
         let (Some(connection), Some(ClientRoute { outbox, ticket: Some(ticket), .. })) =
             (self.connections.get(serial), self.outboxes.get_mut(&serial))
         else {
             return;
         };
-        let Some(Greeting { mut gap, rewind }) = ticket.greeting.take() else { return };
-        let at = self.log.as_ref().map(|log| log.lock().position());
-        ticket.sent = at.unwrap_or_default();
-        let mut before = Vec::new();
+        let Some(Greeting { mut gap, rewind, former }) = ticket.greeting.take() else { return };
+        let mut at = self.log.as_ref().map(|log| log.lock().position());
+        let (mut before, mut arrival): (Vec<_>, _) = (Vec::new(), ClientArrival::New);
+        if let Some(since) = former {
+            let mut log = self.log.as_ref().map(|log| log.lock());
+            let missed = match (&mut log, ticket.mark) {
+                (Some(log), Some(mark)) => log
+                    .since(since, clock.wall_ms())
+                    .map(|missed| missed.filter(|entry| entry.was_for(connection, mark)))
+                    .map(|missed| missed.cloned().collect()),
+                // The party has given up its log in the meantime.
+                _ => Err(Gap::UnknownConnection),
+            };
+            match missed {
+                Ok(missed) => {
+                    (before, at, arrival) = (missed, Some(since), ClientArrival::Continued);
+                }
+                Err(missing) => (gap, ticket.continues) = (Some(missing), false),
+            }
+        }
+        ticket.sent = before.last().map(|entry| entry.number()).or(at).unwrap_or_default();
         if let (Some(rewind), Some(log)) = (rewind, &self.log) {
             match log.lock().rewound(rewind, connection, clock.wall_ms()) {
                 Ok(entries) => before = entries,
@@ -99,8 +140,8 @@ impl Roster {
         }
         if let Some(secret) = ticket.secret {
             let (connection, arrival) =
-                (connection.id.clone(), gap.map_or(ClientArrival::New, ClientArrival::Gap));
-            outbox.welcome(Welcome { connection, secret, resume_ms, at, arrival });
+                (connection.id.clone(), gap.map_or(arrival, ClientArrival::Gap));
+            outbox.welcome(Welcome { connection, secret, resume_ms, continues, at, arrival });
         }
         before.iter().for_each(|entry| outbox.send_entry(entry));
     }
@@ -189,20 +230,65 @@ impl Roster {
             None => AbsenceMarks { sent: ticket.sent, position: log.position() },
         };
         let missed = log.since(marks.cursor(client.since), now_ms)?;
-        let missed = missed.filter(|entry| entry.is_for(connection)).cloned().collect();
-        Ok(Return { serial: connection.serial, missed })
+        // What its former connection was sent, if it has continued one and was lost before it had all of that.
+        let former = ticket.mark.filter(|_| ticket.continues);
+        let own = |entry: &&Arc<LogEntry>| {
+            entry.is_for(connection) || former.is_some_and(|mark| entry.was_for(connection, mark))
+        };
+        let missed = missed.filter(own).cloned().collect();
+        Ok(Return { serial: connection.serial, since: client.since, missed })
+    }
+
+    /// Looks whether a client that cannot have its connection again, for this reason, can continue it with a new one: a
+    /// stored log has everything that was sent to it. What is another client's it does not get, whatever secret it has.
+    ///
+    /// # Errors
+    /// [`Gap`]: it cannot.
+    pub(in super::super) fn continues(
+        &self,
+        client: ReturningClient,
+        otherwise: Gap,
+        now_ms: u64,
+    ) -> Result<(), Gap> {
+        let log = self.log.as_ref().filter(|_| client.secret.is_some()).ok_or(otherwise)?;
+        let mut log = log.lock();
+        if !log.is_kept() {
+            return Err(otherwise);
+        }
+        log.since(client.since, now_ms).map(|_| ())
+    }
+
+    /// Adds a turn's messages to a stored log, before its commit, and returns what the commit changes of the log. Of a log
+    /// that memory alone has, and of a turn that changes nothing of the log and does not commit, it returns `None`.
+    pub(in super::super) fn remember_said(
+        &mut self,
+        said: &mut NumberedOutputs,
+        commits: bool,
+        now_ms: u64,
+    ) -> Option<Box<OutboundChange>> {
+        let mut log = self.log.as_ref()?.lock();
+        if !log.is_kept() {
+            return None;
+        }
+        let mark_of = |serial| self.outboxes.get(&serial)?.ticket.as_ref()?.mark;
+        let numbered = (said.first, &said.outputs[..]);
+        said.entries = log.append_marked(numbered, self.connections.newest(), now_ms, mark_of);
+        // A room that nobody can come back to stores nothing for a visit.
+        let mut tickets = self.outboxes.values().filter_map(|line| line.ticket.as_ref());
+        let begins = log.has_to_begin() && tickets.any(|ticket| ticket.mark.is_some());
+        let has_to = commits || begins || !said.entries.is_empty();
+        if has_to { log.take_change(&said.entries) } else { None }
     }
 
     /// Gives a connection to a new transport, and sends what it missed. Returns its serial and the transport's number.
     pub(in super::super) fn resume(
         &mut self,
-        Return { serial, missed }: Return,
+        Return { serial, since, missed }: Return,
         (identity, carried): (Option<Identity>, Transport),
         outbox: OutboxSender,
     ) -> Option<(Serial, u32)> {
         self.end_absence(serial);
-        let (resume_ms, at) =
-            (self.resume_ms(), self.log.as_ref().map(|log| log.lock().position()));
+        let (resume_ms, continues) = (self.resume_ms(), self.is_kept());
         // A client that comes back with a newer token has its claims and what it may do from now on.
         let hears = Identity::capabilities_of(identity.as_ref()).has(Capabilities::READ);
         let own = self.edit().get_mut(serial)?;
@@ -215,7 +301,8 @@ impl Roster {
         ticket.transport = ticket.transport.wrapping_add(1);
         let before = std::mem::replace(&mut line.outbox, outbox);
         before.close(superseded());
-        line.outbox.welcome(Welcome { connection, secret, resume_ms, at, arrival });
+        let at = Some(since);
+        line.outbox.welcome(Welcome { connection, secret, resume_ms, continues, at, arrival });
         if hears {
             missed.iter().for_each(|entry| line.outbox.send_entry(entry));
         }
@@ -248,6 +335,11 @@ impl Roster {
     /// Returns how long a client may be away, in milliseconds.
     fn resume_ms(&self) -> u64 {
         self.log.as_ref().map_or(0, |log| log.lock().retention().resume_ms)
+    }
+
+    /// Returns true if the store has the log, too.
+    pub(in super::super) fn is_kept(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.lock().is_kept())
     }
 
     fn position(&self) -> SequenceNumber {

@@ -5,8 +5,9 @@
 
 use super::super::outlet::{AskedOutcall, TurnOutputs};
 use super::Turns;
+use super::remembering::StoredLog;
 use room_core::turn::{Effects, ReadError, Turn, Writes};
-use room_store::{Offset, StoreError};
+use room_store::{CommitExtras, Offset, StoreError};
 
 impl Turns {
     /// Commits a turn's writes to the store, and applies its other effects to the room.
@@ -15,12 +16,16 @@ impl Turns {
         mut effects: Effects,
     ) -> Result<(TurnOutputs, Option<Offset>), StoreError> {
         // Before the commit, which makes their numbers durable.
-        let said = self.numbered(std::mem::take(&mut effects.outputs));
+        let mut said = self.numbered(std::mem::take(&mut effects.outputs));
+        let commits = !effects.writes.is_empty() || !self.webhooks.is_empty();
+        if self.stored_log != StoredLog::Absent {
+            self.remember_said(&mut said, commits);
+        }
         self.outcalls.note_unstored(&effects.unstored);
         let asked = asked(&mut effects);
-        let offset = match effects.writes.is_empty() && self.webhooks.is_empty() {
-            true => None,
-            false => Some(self.commit_writes(std::mem::take(&mut effects.writes)).await?),
+        let offset = match commits || self.remembered.is_some() {
+            false => None,
+            true => Some(self.commit_writes(std::mem::take(&mut effects.writes)).await?),
         };
         if let Some(change) = effects.ticks {
             self.ticks.change(change);
@@ -36,9 +41,10 @@ impl Turns {
         writes: Writes,
     ) -> Result<Offset, StoreError> {
         let jobs = writes.jobs.clone();
-        let webhooks = self.take_webhooks();
+        let extras =
+            CommitExtras { webhooks: self.take_webhooks(), outbound: self.remembered.take() };
         let (module, note) = (self.module(), self.note());
-        let offset = self.store.commit_with(writes, module, note, webhooks).await?;
+        let offset = self.store.commit_with(writes, module, note, extras).await?;
         if let Some(change) = jobs {
             self.jobs.apply(&change);
             if self.outcalls.has_waiting() {

@@ -1,5 +1,7 @@
 //! Clients that are lost and come back, in a party that remembers what its rooms send.
 
+mod continues;
+
 use super::*;
 use crate::room::{ClientArrival, Gap, ReturningClient, Rewind, Welcome};
 use room_core::config::{HistorySetting, RetentionSettings};
@@ -9,7 +11,7 @@ use room_core::identity::{Capabilities, Identity};
 
 /// Settings with which clients may be away for a minute, and everybody may read what was sent.
 fn settings(limits: &Limits, resume: &str) -> Option<Retention> {
-    let history = HistorySetting { keep: Some(8), keep_for: None };
+    let history = HistorySetting { keep: Some(8), keep_for: None, durable: false };
     let settings =
         RetentionSettings { resume: Some(resume.parse().unwrap()), history: Some(history) };
     settings.parse(limits).unwrap()
