@@ -7,11 +7,13 @@
 
 mod clients;
 mod judge;
+mod kinds;
 
 use crate::ground::{Crash, Ground};
 use crate::server::{Program, Server};
 use clients::{Card, ClientKind, Events, Heard, SILENCE, Sockets, Spot, Wanderer};
 use judge::{Fault, Saying, judge};
+use kinds::{Polls, Sessions};
 use room_tests::Dice;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -73,9 +75,11 @@ pub(crate) async fn run(plan: &Plan) -> Report {
     let mut wanderers = JoinSet::new();
     for number in 0..plan.clients {
         let own = Wanderer::new(number, spot.clone(), Dice(dice.roll()));
-        match number % 2 {
+        match number % 4 {
             0 => wanderers.spawn(own.run::<Sockets>()),
-            _ => wanderers.spawn(own.run::<Events>()),
+            1 => wanderers.spawn(own.run::<Events>()),
+            2 => wanderers.spawn(own.run::<Sessions>()),
+            _ => wanderers.spawn(own.run::<Polls>()),
         };
     }
     // All are there before anything is said, so that each is owed everything.

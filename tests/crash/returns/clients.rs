@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use room_tests::Dice;
 use serde_json::Value;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -37,10 +37,10 @@ pub(crate) struct Spot {
 /// What a client keeps.
 #[derive(Clone, Debug)]
 pub(crate) struct Card {
-    id: String,
+    pub(crate) id: String,
     tag: Option<&'static str>,
-    since: Option<String>,
-    secret: Option<String>,
+    pub(crate) since: Option<String>,
+    pub(crate) secret: Option<String>,
     pub(crate) arrivals: Vec<String>,
 }
 
@@ -130,11 +130,13 @@ impl Card {
         self.since = id.or(self.since.take());
     }
 
+    /// Returns what the room reads in the client's query.
+    pub(crate) fn query(&self) -> String {
+        self.tag.map_or_else(|| "quiet".to_owned(), |tag| format!("quiet&tags={tag}"))
+    }
+
     fn path(&self, room: &str, keeps: bool) -> String {
-        let mut path = format!("/parties/main/{room}?quiet&_pk={}", self.id);
-        if let Some(tag) = self.tag {
-            path += &format!("&tags={tag}");
-        }
+        let mut path = format!("/parties/main/{room}?_pk={}&{}", self.id, self.query());
         if let (true, Some(since), Some(secret)) = (keeps, &self.since, &self.secret) {
             path += &format!("&_since={since}&_resume={secret}");
         }
@@ -275,11 +277,11 @@ impl Wanderer {
         loop {
             let link = K::open(self.spot.addr(), ROOM, &self.card).await;
             if let Some(mut link) = link {
-                // The first time, it stays until it is admitted.
-                let lost = if has_arrived {
-                    soon(&mut self.dice, CONNECTED_MS_MAX)
-                } else {
-                    soon(&mut self.dice, 1) + SILENCE
+                // The first time, it stays until it is admitted, and in the end until it has heard everything.
+                let may_be_lost = has_arrived && !self.spot.is_over.load(Ordering::SeqCst);
+                let lost = match may_be_lost {
+                    true => soon(&mut self.dice, CONNECTED_MS_MAX),
+                    false => soon(&mut self.dice, 1) + SILENCE,
                 };
                 while let Ok(Some(heard)) = tokio::time::timeout_at(lost, K::next(&mut link)).await
                 {
