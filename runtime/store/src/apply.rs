@@ -123,8 +123,10 @@ impl<'a> GatheredChanges<'a> {
             return Ok(());
         }
         let facts = info.begun_outbound();
-        if let Some(floor) = change.floor {
-            let span = outbound::between(room, Bound::Unbounded, Bound::Included(floor));
+        if let Some(floor) = change.floor.filter(|floor| *floor > facts.floor) {
+            // What is up to the floor of before is gone: the gathered changes may still name all of it.
+            let before = Bound::Excluded(facts.floor);
+            let span = outbound::between(room, before, Bound::Included(floor));
             let mut gone: BTreeSet<Key> =
                 room_core::span::over(&self.batch, &span).map(|(key, _)| key).collect();
             for key in self.tree.keys(&span) {
@@ -137,7 +139,7 @@ impl<'a> GatheredChanges<'a> {
                 }
                 self.batch.insert(key, None);
             }
-            facts.floor = facts.floor.max(floor);
+            facts.floor = floor;
         }
         let prefix = keys::outbound_prefix(room);
         for (id, entry) in &change.entries {
