@@ -86,8 +86,10 @@ pub(crate) struct Party {
     pub(crate) request_bodies: BodyDelivery,
     /// How long its rooms remember what they sent.
     pub(crate) retention: RetentionSettings,
-    /// Where the file says so.
-    pub(crate) retention_at: Range<usize>,
+    /// The place of `resume`.
+    pub(crate) resume_at: Range<usize>,
+    /// The place of `history`.
+    pub(crate) history_at: Range<usize>,
     /// What it asks of its clients; the project says it, if `None`.
     pub(crate) auth: Option<Spanned<AuthMode>>,
     /// Whether clients may connect by server-sent events.
@@ -127,7 +129,8 @@ impl Party {
             cors: None,
             request_bodies: BodyDelivery::Whole,
             retention: RetentionSettings::default(),
-            retention_at: 0..0,
+            resume_at: 0..0,
+            history_at: 0..0,
             auth: None,
             sse: SseAccess::Off,
         }

@@ -227,11 +227,11 @@ impl ManifestReader<'_> {
                 },
                 "resume" => {
                     party.retention.resume = self.kept_time(&format!("{place}.resume"), value);
-                    party.retention_at = value.span();
+                    party.resume_at = value.span();
                 }
                 "history" => {
                     party.retention.history = self.history(&format!("{place}.history"), value);
-                    party.retention_at = value.span();
+                    party.history_at = value.span();
                 }
                 "sse" => match value.get_ref().as_bool() {
                     Some(on) => party.sse = on.into(),

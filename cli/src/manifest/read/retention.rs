@@ -5,6 +5,7 @@
 use super::{HISTORY, ManifestReader, Value};
 use crate::codes::Code;
 use crate::manifest::Party;
+use room_runtime::config::RetentionError;
 use room_runtime::{HistorySetting, Limits, Ttl};
 
 impl ManifestReader<'_> {
@@ -40,7 +41,11 @@ impl ManifestReader<'_> {
     pub(super) fn retentions(&mut self, parties: &[Party], limits: &Limits) {
         for party in parties {
             if let Err(error) = party.retention.parse(limits) {
-                let span = party.retention_at.clone();
+                let span = match error {
+                    RetentionError::Away { .. } => &party.resume_at,
+                    _ => &party.history_at,
+                };
+                let span = span.clone();
                 self.complain(Code::BadRetention, &error.to_string(), span, "this setting");
             }
         }

@@ -282,6 +282,19 @@ fn history_says_what_is_kept_and_whether_it_is_stored() {
 }
 
 #[test]
+fn a_mistake_of_resume_or_of_history_is_shown_at_its_own_place() {
+    for (resume, history, place) in
+        [("9w", 5, "room.toml:3:10"), ("2m", 1_000_000, "room.toml:4:11")]
+    {
+        let text = format!(
+            "name = \"chat\"\n[parties.main]\nresume = \"{resume}\"\nhistory = {{ keep = {history} }}\n"
+        );
+        let mistake = plain(&Manifest::parse("room.toml", &text).unwrap_err());
+        assert!(mistake.contains(place), "{mistake}");
+    }
+}
+
+#[test]
 fn the_settings_of_the_guide_to_staying_connected_are_read() {
     let guide = include_str!("../../../../sdk/STAYING_CONNECTED.md");
     let block = guide.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
