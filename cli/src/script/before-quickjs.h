@@ -20,26 +20,29 @@
 
 #include "quickjs.h"
 
-/* Objects and functions below this address live as long as the heap: they were there when it was frozen. 0 until then.
-   The engine sets it (`freeze.rs`). */
-__attribute__((weak)) uintptr_t room_frozen_end;
+/* Nonzero while the engine freezes the heap (`seal.rs`): a run of the cycle collector then marks all objects and functions
+   that others refer to, and collects nothing. */
+__attribute__((weak)) int room_is_sealing;
 
-static inline int room_is_frozen(const void *p) {
-    return (uintptr_t)p < room_frozen_end;
-}
-
-/* A count is part of the object. A room that called a frozen function would write to the function's page, and so have a
-   page of its own. Strings are counted as before: QuickJS changes a string in place if nothing else refers to it. */
-static inline int room_is_counted(JSValueConst v) {
-    int tag = JS_VALUE_GET_TAG(v);
-    if (tag == JS_TAG_OBJECT || tag == JS_TAG_FUNCTION_BYTECODE)
-        return !room_is_frozen(JS_VALUE_GET_PTR(v));
-    return (unsigned)tag >= (unsigned)JS_TAG_FIRST;
-}
+/* The mark is a bit of the count that no count reaches. A count is part of its object: a room that called a function of the
+   frozen heap would write to the page of that function, and so have a page of its own. The macros are used where QuickJS has
+   its own names for counts and types. Texts are counted as before: QuickJS changes one in place if nothing else refers
+   to it. */
+#define ROOM_FROZEN (1 << 30)
+#define room_is_frozen(p) (JS_REF_COUNT(p) >= ROOM_FROZEN)
+#define room_has_object(v) \
+    (JS_VALUE_GET_TAG(v) == JS_TAG_OBJECT || JS_VALUE_GET_TAG(v) == JS_TAG_FUNCTION_BYTECODE)
+#define room_freeze(p) \
+    ((JS_GC_TYPE(p) == JS_GC_OBJ_TYPE_JS_OBJECT || JS_GC_TYPE(p) == JS_GC_OBJ_TYPE_FUNCTION_BYTECODE) \
+         ? (void)(JS_REF_COUNT(p) |= ROOM_FROZEN) \
+         : (void)0)
 
 #undef JS_VALUE_HAS_REF_COUNT
-#define JS_VALUE_HAS_REF_COUNT(v) room_is_counted(v)
+#define JS_VALUE_HAS_REF_COUNT(v) \
+    ((unsigned)JS_VALUE_GET_TAG(v) >= (unsigned)JS_TAG_FIRST \
+     && !(room_has_object(v) && room_is_frozen(JS_VALUE_GET_PTR(v))))
 
-/* The collector takes away the counts of what it finds, to see what is left. It takes none from the frozen heap, where
-   they say nothing any more. So everything there stays, and so does everything that it refers to. */
-#define mark_func(rt, p) (room_is_frozen(p) ? (void)0 : (mark_func)((rt), (p)))
+/* The collector takes away the counts of what it finds, to see what is left. It takes none from frozen objects, whose counts
+   say nothing any more. So all of them stay, and so does everything that they refer to. */
+#define mark_func(rt, p) \
+    (room_is_sealing ? room_freeze(p) : room_is_frozen(p) ? (void)0 : (mark_func)((rt), (p)))

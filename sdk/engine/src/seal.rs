@@ -1,7 +1,8 @@
-//! The end of a frozen heap. Owns what a component does to its heap before the image of it is taken.
+//! The end of a heap that is frozen. Owns what a component does to its heap before the image of it is taken.
 //!
-//! Invariant: what is in the heap then is never written to because something refers to it, and what a room makes later is not
-//! taken for a part of it. `before-quickjs.h` is the other half, in QuickJS. It does not know what is in a heap.
+//! Invariant: the objects and functions of then are never written to because something refers to them, and are never freed.
+//! What a room makes later is counted and collected as ever. `before-quickjs.h` is the other half, in QuickJS. It does not
+//! know what is in a heap.
 
 use rquickjs::Context;
 
@@ -9,32 +10,22 @@ use rquickjs::Context;
 const HOLE_BYTES_MAX: usize = 64 << 10;
 const HOLE_STEP_BYTES: usize = 8;
 
-/// The largest block that QuickJS puts into an arena with others of its size, in bytes, and the step between such sizes.
-const ARENA_BLOCK_BYTES_MAX: usize = 504;
-const ARENA_STEP_BYTES: usize = 8;
-
-/// Ends the frozen heap: from now on QuickJS counts no references to its objects, and so frees none of them. Free places in
-/// its arenas are filled, as an object that a room puts there would be taken for a frozen one.
-#[expect(
-    unsafe_code,
-    reason = "rquickjs has no safe way to allocate, and the end is a variable of QuickJS"
-)]
+/// Ends the heap: from now on QuickJS counts no references to its objects.
 pub(crate) fn seal(context: &Context) {
-    unsafe extern "C" {
-        static mut room_frozen_end: usize;
-    }
+    set_sealing(1);
+    context.runtime().run_gc();
+    set_sealing(0);
     fill_holes();
-    let end = std::hint::black_box(Vec::<u8>::with_capacity(2 * HOLE_BYTES_MAX));
-    let end = end.as_ptr().addr();
-    context.with(|ctx| {
-        for size in (ARENA_STEP_BYTES..=ARENA_BLOCK_BYTES_MAX).step_by(ARENA_STEP_BYTES) {
-            // Safety: the context is alive, and nothing uses the block.
-            let fill = || unsafe { rquickjs::qjs::js_malloc(ctx.as_raw().as_ptr(), size as _) };
-            while (1..end).contains(&fill().addr()) {}
-        }
-    });
+}
+
+/// Says whether a run of the cycle collector marks what is frozen.
+#[expect(unsafe_code, reason = "it is a variable of QuickJS")]
+fn set_sealing(is_sealing: std::ffi::c_int) {
+    unsafe extern "C" {
+        static mut room_is_sealing: std::ffi::c_int;
+    }
     // Safety: a component has one thread, and QuickJS reads the variable only while it is called.
-    unsafe { room_frozen_end = end };
+    unsafe { room_is_sealing = is_sealing };
 }
 
 /// Fills the holes that evaluation left in the heap, and leaves them filled. A room that allocates then gets new pages,

@@ -110,7 +110,7 @@ impl ClientKind for Polls {
 }
 
 impl PollLink {
-    /// Returns the next answer; `None` if there is none, or it refuses the client.
+    /// Returns the next answer. Returns `None` if the server does not answer, or refuses the client.
     async fn poll(&self) -> Option<Value> {
         let mut path = self.path.clone();
         if let (Some(since), Some(secret)) = (&self.since, &self.secret) {

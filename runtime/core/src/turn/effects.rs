@@ -35,7 +35,7 @@ pub enum Output {
         /// Connections that do not get it.
         without: BTreeSet<Serial>,
     },
-    /// A message that a client may miss. Boxed, because most outputs are none.
+    /// A message that a client may miss. Boxed, because other outputs are smaller and far more frequent.
     Fleeting(Box<FleetingMessage>),
     /// The end of a connection.
     Close {

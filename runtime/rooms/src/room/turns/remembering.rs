@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// What turns have to do with a stored log of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StoredLog {
-    /// Nothing: there is none.
+    /// The store has no log of this room.
     Absent,
     /// Their messages go there.
     Kept,

@@ -12,7 +12,7 @@ fn delivery(reference: Option<u64>, id: &str, script: &str) -> ClientDelivery {
     ClientDelivery { message: Message::text(script), id, reference }
 }
 
-/// Sends a message, and waits for space if there is none.
+/// Sends a message. Waits as long as the room has no space for it.
 async fn deliver(client: &Client, reference: u64, id: &str, script: &str) {
     within(client.joined.deliver(delivery(Some(reference), id, script))).await.unwrap();
 }
