@@ -144,7 +144,10 @@ impl<'a> GatheredChanges<'a> {
         let prefix = keys::outbound_prefix(room);
         for (id, entry) in &change.entries {
             let key = [prefix.as_slice(), &outbound::key_of(*id)].concat();
-            if let Some(old) = self.len_of(&key)? {
+            // Only a record that is applied again has an entry that is there.
+            if *id <= facts.newest
+                && let Some(old) = self.len_of(&key)?
+            {
                 facts.entries = facts.entries.saturating_sub(1);
                 facts.bytes = facts.bytes.saturating_sub((ID_BYTES + old) as u64);
             }

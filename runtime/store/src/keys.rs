@@ -336,11 +336,21 @@ const WAKE_BYTES: usize = 10;
 /// Bytes of the facts of the remembered messages, and their mark.
 const OUTBOUND_BYTES: usize = 49;
 
+/// The sums of parts with marks, each a bit.
+const MARKED_SUMS: u128 = {
+    let mut sums: u128 = 1;
+    sums |= sums << (1 + TIMED);
+    sums |= sums << NUMBERED_BYTES;
+    sums |= sums << WAKE_BYTES;
+    sums | sums << OUTBOUND_BYTES
+};
+
 /// Encodes the facts of a room: three counts, the alarm if there is one, after a mark the time of the last
 /// use if it is known, after another mark the last number if there is one, after a third one the time to wake if
 /// there are jobs, and after a fourth one the facts of the messages that it remembers.
 pub(super) fn encode_info(info: &RoomFacts) -> Bytes {
-    let mut bytes = Vec::with_capacity(24 + TIMED + 1 + TIMED + NUMBERED_BYTES + WAKE_BYTES);
+    let parts = TIMED + 1 + TIMED + NUMBERED_BYTES + WAKE_BYTES + OUTBOUND_BYTES;
+    let mut bytes = Vec::with_capacity(24 + parts);
     for count in [info.turns, info.keys, info.bytes] {
         bytes.put_u64(count);
     }
@@ -421,13 +431,7 @@ pub(super) fn decode_info(bytes: &Bytes) -> Result<RoomFacts, StoreError> {
 /// Returns whether parts of this many bytes begin with an alarm, which is the one part without a mark. The sums with it
 /// differ from those without it. Returns `None` if there is neither sum.
 fn has_alarm(bytes: usize) -> Option<bool> {
-    let marked = [1 + TIMED, NUMBERED_BYTES, WAKE_BYTES, OUTBOUND_BYTES];
-    let is_sum = |wanted: usize| {
-        (0..1 << marked.len()).any(|chosen: u32| {
-            let parts = marked.iter().enumerate().filter(|(at, _)| chosen >> at & 1 == 1);
-            parts.map(|(_, bytes)| bytes).sum::<usize>() == wanted
-        })
-    };
+    let is_sum = |bytes: usize| bytes < 128 && MARKED_SUMS >> bytes & 1 == 1;
     match (is_sum(bytes), bytes.checked_sub(TIMED).is_some_and(is_sum)) {
         (true, false) => Some(false),
         (false, true) => Some(true),

@@ -7,7 +7,7 @@
 use crate::applier::ApplierState;
 use crate::backend::Tree;
 use crate::keys::{self, RoomFacts};
-use crate::pending::PendingCell;
+use crate::pending::{Pending, PendingCell};
 use crate::{StoreError, blocking};
 use bytes::{Buf, BufMut, Bytes};
 use hashbrown::HashSet;
@@ -129,7 +129,7 @@ impl OutboundReader {
     /// for the disk.
     ///
     /// # Errors
-    /// [`StoreError`] if they cannot be read.
+    /// [`StoreError`] if they cannot be read, or the tree does not get the room's commits in time.
     pub fn read(
         &self,
         after: SequenceNumber,
@@ -137,7 +137,10 @@ impl OutboundReader {
     ) -> Result<Vec<(SequenceNumber, Bytes)>, StoreError> {
         let span = between(&self.room, Bound::Excluded(after), Bound::Included(upto));
         self.applier.hurry();
-        blocking(|| self.pending.when_applied(self.wait_max, |_| ()));
+        if !blocking(|| self.pending.when_applied(self.wait_max, Pending::is_applied)) {
+            // What the tree has now is no answer: messages would seem to be missing.
+            return Err(StoreError::Io("it is behind with what the room has written".to_owned()));
+        }
         let tree = self.applier.tree();
         let entries = blocking(|| entries_of(&*tree, &self.room, &span));
         entries.inspect_err(|error| self.distrust(error))

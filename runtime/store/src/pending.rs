@@ -99,14 +99,18 @@ impl PendingCell {
 
     /// Calls `ask` once everything is in the tree, or is lost, or this time has passed.
     pub(super) fn when_applied<T>(&self, wait: Duration, ask: impl FnOnce(&Pending) -> T) -> T {
-        let waits =
-            |pending: &mut Pending| pending.applied < pending.last && pending.lost.is_none();
+        let waits = |pending: &mut Pending| !pending.is_applied() && pending.lost.is_none();
         let waited = self.applied.wait_timeout_while(self.lock(), wait, waits);
         ask(&unpoisoned(waited).0)
     }
 }
 
 impl Pending {
+    /// Returns true if the tree has every commit.
+    pub(super) fn is_applied(&self) -> bool {
+        self.applied >= self.last
+    }
+
     /// Adds a commit to the pending ones.
     pub(super) fn stage(&mut self, record: &Record) {
         let change = &record.change;

@@ -378,32 +378,41 @@ impl OutboundLog {
         }
     }
 
-    /// Forgets the oldest entries that are too many, too old or too large together. Entries that no client may see yet
-    /// stay: the gate bounds them.
+    /// Forgets the oldest entries that are too many, too old or too large together, and those for which the node has no
+    /// memory. Entries that no client may see yet stay: the gate bounds them.
     pub(super) fn prune(&mut self, now_ms: u64) {
-        let Retention { messages_max, bytes_max, keep_ms, .. } = self.retention;
-        let before = now_ms.saturating_sub(keep_ms);
         if self.kept.is_some() {
             self.prune_kept(now_ms);
         }
-        while self.released > 0
-            && let Some(oldest) = self.entries.front()
-        {
-            let is_over = self.entries.len() > messages_max
-                || self.bytes > bytes_max
-                || oldest.at_ms < before;
-            if !is_over && self.permit.cover(self.bytes) {
-                break;
-            }
-            if let Some(kept) = &mut self.kept {
-                kept.leave(oldest, is_over);
-            }
-            self.bytes -= oldest.bytes();
-            self.floor = oldest.number;
-            self.released -= 1;
-            self.entries.pop_front();
+        self.forget_over(now_ms);
+        while self.released > 0 && !self.permit.cover(self.bytes) {
+            self.forget_oldest(false);
         }
         self.permit.shrink(self.bytes);
+    }
+
+    /// Forgets the oldest entries that the party's settings exclude.
+    fn forget_over(&mut self, now_ms: u64) {
+        let Retention { messages_max, bytes_max, keep_ms, .. } = self.retention;
+        let before = now_ms.saturating_sub(keep_ms);
+        while self.released > 0
+            && (self.entries.len() > messages_max
+                || self.bytes > bytes_max
+                || self.entries.front().is_some_and(|oldest| oldest.at_ms < before))
+        {
+            self.forget_oldest(true);
+        }
+    }
+
+    /// Takes the oldest entry out of memory, and out of the store if it is over.
+    fn forget_oldest(&mut self, is_over: bool) {
+        let Some(oldest) = self.entries.pop_front() else { return };
+        if let Some(kept) = &mut self.kept {
+            kept.leave(&oldest, is_over);
+        }
+        self.bytes -= oldest.bytes();
+        self.floor = oldest.number;
+        self.released -= 1;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing::Disk;
-use crate::{CommitExtras, Store};
+use crate::{CommitExtras, Offset, Record, Store};
 use proptest::prelude::*;
 use room_core::id::{ModuleHash, PartyName};
 use room_core::limits::Limits;
@@ -110,6 +110,30 @@ async fn a_check_names_the_room_whose_messages_are_damaged() {
         ),
         "{text}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_not_read_from_a_tree_that_is_behind() {
+    let store = Store::in_memory(&Limits::default()).unwrap();
+    let lobby = room("lobby");
+    commit(&store, &lobby, change(None, &[4])).await;
+    let own = store.room(&lobby).await.unwrap();
+    let reader = own.outbound();
+    assert_eq!(reader.read(id(0), id(9)).map(seqs), Ok(vec![4]));
+    // A commit that no applier knows of.
+    let pending = Arc::new(PendingCell::new(own.facts(), 0));
+    pending.lock().stage(&Record {
+        offset: Offset(u64::MAX),
+        room: lobby,
+        turn: 2,
+        number: id(9),
+        module: ModuleHash::NONE,
+        change: Default::default(),
+        fence: None,
+    });
+    let behind = OutboundReader { pending, wait_max: Duration::ZERO, ..reader };
+    let error = behind.read(id(0), id(9)).unwrap_err().to_string();
+    assert_eq!(error, "the disk failed: it is behind with what the room has written");
 }
 
 proptest! {

@@ -63,6 +63,12 @@ impl Actor {
             self.refuse(Reply::Joined(DueOutputs::new(reply, Err(error))));
             return Ok(());
         }
+        let roster = &self.turns.outlet.roster;
+        let replaced = roster.by_id(id.as_str()).map(|old| old.serial);
+        if let Err(error) = roster.users.admit(identity.as_ref(), replaced) {
+            self.refuse(Reply::Joined(DueOutputs::new(reply, Err(error))));
+            return Ok(());
+        }
         let since_ms = self.turns.parts.clock.wall_ms();
         let Some(replacements) = self.make_way(&id, since_ms).await? else {
             self.refuse(Reply::Joined(DueOutputs::new(reply, Err(RoomError::Contended))));
@@ -70,10 +76,6 @@ impl Actor {
         };
         if self.turns.outlet.roster.len() >= size(self.turns.parts.limits.room_connections_max) {
             self.refuse(Reply::Joined(DueOutputs::new(reply, Err(RoomError::Full))));
-            return Ok(());
-        }
-        if let Err(error) = self.turns.outlet.roster.users.admit(identity.as_ref()) {
-            self.refuse(Reply::Joined(DueOutputs::new(reply, Err(error))));
             return Ok(());
         }
         self.joined += 1;

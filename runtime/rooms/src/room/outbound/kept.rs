@@ -11,6 +11,7 @@
 use super::super::returning::ClientMark;
 use super::{LogAudience, LogEntry, OutboundLog};
 use bytes::{Buf, BufMut, Bytes};
+use room_core::config::Retention;
 use room_core::event::Message;
 use room_core::id::{SequenceNumber, Serial};
 use room_core::limits::fixed::HISTORY_FORGOTTEN_MAX;
@@ -28,6 +29,9 @@ const ONE: u8 = 2;
 const TAG: u8 = 4;
 /// Bytes of a mark.
 const MARK_BYTES: usize = 16;
+/// The part of what the party allows that may be too much in the store before the oldest messages are looked for.
+const TRIMMED_PART: usize = 16;
+
 /// What the store has of a room's log.
 pub(in super::super) struct KeptLog {
     source: OutboundReader,
@@ -213,7 +217,8 @@ impl OutboundLog {
         self.released += loaded.len();
         self.bytes += loaded.iter().map(|entry| entry.bytes()).sum::<usize>();
         loaded.into_iter().rev().for_each(|entry| self.entries.push_front(entry));
-        self.prune(now_ms);
+        // Whoever asked gets what was read. If the node has no memory for it, the next turn takes it out again.
+        self.forget_over(now_ms);
     }
 
     /// Forgets what is too much of the entries that memory does not have.
@@ -224,7 +229,12 @@ impl OutboundLog {
             let entries =
                 (self.entries.len() + kept.below).saturating_sub(self.retention.messages_max);
             let bytes = (self.bytes + kept.below_bytes).saturating_sub(self.retention.bytes_max);
-            kept.trim(entries, bytes);
+            // Not for each message: to look for the oldest ones is to read. Nobody sees what is too much, as whoever asks
+            // for messages that only the store has gets all of them into memory first.
+            let Retention { messages_max, bytes_max, .. } = self.retention;
+            if entries > messages_max / TRIMMED_PART || bytes > bytes_max / TRIMMED_PART {
+                kept.trim(entries, bytes);
+            }
         }
     }
 }

@@ -30,13 +30,20 @@ impl ConnectedUsers {
         if self.max == 0 { None } else { identity?.user() }
     }
 
-    /// Lets one more connection of a user in.
+    /// Lets one more connection of a user in, in place of this one.
     ///
     /// # Errors
     /// [`RoomError::UserFull`].
-    pub(in super::super) fn admit(&self, identity: Option<&Identity>) -> Result<(), RoomError> {
-        let count = self.counted(identity).and_then(|user| self.counts.get(user.as_str()));
-        match count.is_some_and(|count| *count >= self.max) {
+    pub(in super::super) fn admit(
+        &self,
+        identity: Option<&Identity>,
+        replaced: Option<Serial>,
+    ) -> Result<(), RoomError> {
+        let Some(user) = self.counted(identity) else { return Ok(()) };
+        let count = self.counts.get(user.as_str()).copied().unwrap_or_default();
+        let replaced = replaced.and_then(|serial| self.by_connection.get(&serial));
+        let leaving = u64::from(replaced.is_some_and(|own| **own == *user));
+        match count - leaving >= self.max {
             true => Err(RoomError::UserFull(self.max)),
             false => Ok(()),
         }
@@ -85,7 +92,8 @@ mod tests {
         for serial in 1..=2 {
             all.enter(&client(serial, ada));
         }
-        let admits = |all: &ConnectedUsers, claims| all.admit(client(9, claims).identity.as_ref());
+        let admits =
+            |all: &ConnectedUsers, claims| all.admit(client(9, claims).identity.as_ref(), None);
         assert_eq!(admits(&all, Some(r#"{"n":2,"sub":"ada"}"#)), Err(RoomError::UserFull(2)));
         for other in [None, Some("{}"), Some(r#"{"sub":null}"#), Some(r#"{"sub":"bob"}"#)] {
             assert_eq!(admits(&all, other), Ok(()), "{other:?}");
@@ -98,6 +106,18 @@ mod tests {
         assert_eq!(admits(&all, ada), Ok(()));
         all.leave(Serial(2));
         assert!(all.counts.is_empty() && all.by_connection.is_empty());
+    }
+
+    #[test]
+    fn a_connection_that_is_replaced_frees_a_place_of_its_own_user_alone() {
+        let (ada, bob) = (Some(r#"{"sub":"ada"}"#), Some(r#"{"sub":"bob"}"#));
+        let mut all = users(1);
+        all.enter(&client(1, ada));
+        all.enter(&client(2, bob));
+        let in_place_of =
+            |serial| all.admit(client(9, ada).identity.as_ref(), Some(Serial(serial)));
+        assert_eq!(in_place_of(1), Ok(()));
+        assert_eq!(in_place_of(2), Err(RoomError::UserFull(1)));
     }
 
     #[test]

@@ -241,6 +241,29 @@ async fn a_client_that_comes_back_is_the_one_that_it_was_and_may_do_what_its_new
 }
 
 #[tokio::test]
+async fn a_user_with_too_many_connections_replaces_nobody() {
+    let limits = Limits { user_connections_max: 1, ..Limits::default() };
+    let node = with(limits, |party| party.retention = settings(&Limits::default(), "1m")).await;
+    let of = |id: &str, user: &str| {
+        let claims = format!(r#"{{"sub":"{user}"}}"#);
+        let identity = Some(Identity::new(claims, Capabilities::ALL, None));
+        ConnectingClient { identity, ..new(id) }
+    };
+    let _ada = node.arrive(of("a", "ada")).await;
+    let bob = node.arrive(of("b", "bob")).await;
+    let entrance = node.rooms.entrance(&lobby()).unwrap();
+    let outboxes = node.rooms.outboxes();
+    let to = (&outboxes, ConnectionKey(0));
+    let refused = within(node.rooms.connect(&entrance, of("b", "ada"), to)).await;
+    assert!(matches!(refused, Err(Unreachable::Room(RoomError::UserFull(1)))));
+    node.say(r#"[{"broadcast":"still here"}]"#).await;
+    settle().await;
+    assert!(bob.take(9).iter().any(|item| matches!(item, OutboxItem::Entry(_))), "bob is still in");
+    // His own connection is no reason to refuse him.
+    node.arrive(of("b", "bob")).await;
+}
+
+#[tokio::test]
 async fn a_second_transport_with_the_secret_takes_the_connection_over() {
     let node = node().await;
     let (old, mut card) = node.meet("a").await;

@@ -197,6 +197,24 @@ async fn old_messages_are_forgotten_in_bounded_steps() {
 }
 
 #[tokio::test]
+async fn a_client_gets_what_it_missed_though_the_node_has_no_memory_for_it() {
+    let mut place = Place::new(retention(10)).await;
+    let begun = place.log.position();
+    let text = "x".repeat(6_000);
+    for _ in 0..3 {
+        place.say(&text, 0).await;
+    }
+    place.budget = ByteBudget::new(0);
+    place.restart().await;
+    for _ in 0..2 {
+        let missed = place.log.since(begun, 0).map(texts);
+        assert_eq!(missed.map(|texts| texts.len()), Ok(3));
+        place.log.prune(0);
+        assert!(place.below() >= 2, "the store alone has most of them again");
+    }
+}
+
+#[tokio::test]
 async fn a_node_without_memory_left_forgets_no_stored_message() {
     let mut place = Place::new(retention(100)).await;
     let begun = place.log.position();
