@@ -214,14 +214,15 @@ impl OutboxSender {
         self.socket.send(self.slot, OutboxItem::Entry(entry.clone()));
     }
 
-    /// Queues a message, unless the client is behind.
-    pub fn send_volatile(&self, message: &Message) {
-        self.socket.send_volatile(self.slot, message);
+    /// Queues a message, unless the client is behind. Returns false if the client does not get it.
+    pub fn send_volatile(&self, message: &Message) -> bool {
+        self.socket.send_volatile(self.slot, message)
     }
 
     /// Queues a message in place of the one with this key that waits, or ends the outbox if the client is too slow.
-    pub fn send_latest(&self, key: &str, message: &Message) {
-        self.socket.send_latest(self.slot, key, message);
+    /// Returns false if the outbox has ended.
+    pub fn send_latest(&self, key: &str, message: &Message) -> bool {
+        self.socket.send_latest(self.slot, key, message)
     }
 
     /// Queues what the client has to know first.
@@ -408,11 +409,12 @@ impl OutboxesInner {
         }
     }
 
-    fn send_volatile(&self, slot: usize, message: &Message) {
+    /// Returns true if the client gets it.
+    fn send_volatile(&self, slot: usize, message: &Message) -> bool {
         let mut state = self.state();
         let queue = &mut state.slots[slot].queue;
         if queue.ended {
-            return;
+            return false;
         }
         let (bytes_max, frames_max) = self.volatile_max;
         let is_behind = queue.waiting() > frames_max || queue.bytes + queue.taken > bytes_max;
@@ -421,17 +423,19 @@ impl OutboxesInner {
             || !queue.covers(message.len());
         if is_behind || is_full {
             self.metrics.missed.count(MissedMessage::Volatile);
-            return;
+            return false;
         }
         self.push(queue, OutboxItem::Message(message.clone()));
         self.ring(state, slot);
+        true
     }
 
-    fn send_latest(&self, slot: usize, key: &str, message: &Message) {
+    /// Returns true if it waits for the client.
+    fn send_latest(&self, slot: usize, key: &str, message: &Message) -> bool {
         let mut state = self.state();
         let queue = &mut state.slots[slot].queue;
         if queue.ended {
-            return;
+            return false;
         }
         let mut keys = queue.latest.take().unwrap_or_default();
         if let Some(replaced) = keys.take(key, &mut queue.said) {
@@ -444,7 +448,9 @@ impl OutboxesInner {
         if let Some(keys) = &mut queue.latest {
             keys.note(key, queue.said.len());
         }
+        let waits = !queue.ended;
         self.ring(state, slot);
+        waits
     }
 
     fn end(&self, slot: usize, frame: CloseFrame) {

@@ -193,7 +193,8 @@ fn a_client_that_is_behind_gets_no_volatile_message_and_is_not_closed_for_one() 
     let limits = Limits { volatile_frames_max: 1, volatile_bytes_max: 10, ..Limits::default() };
     let (room, socket) = socket(&limits, &ByteBudget::new(1 << 20));
     let volatile = |text: &str| room.send_volatile(&Message::text(text));
-    (0..4).for_each(|number| volatile(&number.to_string()));
+    let gets: Vec<bool> = (0..4).map(|number| volatile(&number.to_string())).collect();
+    assert_eq!(gets, [true, true, false, false]);
     assert_eq!(socket.take(10), [text("0"), text("1")]);
     room.send(&Message::text("eleven more"));
     volatile("lost");
@@ -283,11 +284,12 @@ proptest! {
                 }
                 Act::Volatile(bytes_more) => {
                     let message = word(bytes_more);
-                    room.send_volatile(&Message::text(&*message));
+                    let gets = room.send_volatile(&Message::text(&*message));
                     let waiting: usize = bytes(&model);
                     let has_space = model.len() as u64 <= 4 && waiting + taken <= 12
                         && (model.len() as u64) < frames_max;
-                    if has_space && !is_over {
+                    prop_assert_eq!(gets, has_space && !is_over);
+                    if gets {
                         model.push((None, message));
                     }
                     continue;
@@ -297,7 +299,7 @@ proptest! {
             };
             let message = word(bytes_more);
             match key {
-                Some(key) => room.send_latest(&key.to_string(), &Message::text(&*message)),
+                Some(key) => drop(room.send_latest(&key.to_string(), &Message::text(&*message))),
                 None => room.send(&Message::text(&*message)),
             }
             model.retain(|(own, _)| own.is_none() || *own != key);

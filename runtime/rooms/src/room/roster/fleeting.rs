@@ -3,8 +3,9 @@
 //! Invariant: a client that keeps up gets each of them, in order with all others. A client that is away has no outbox that
 //! takes them, and the log has none of them. It does not know how they wait.
 
-use super::{Roster, hearing};
+use super::{ClientRoute, Roster, hearing};
 use crate::taps::OutputReceivers;
+use hashbrown::HashMap;
 use room_core::id::{SequenceNumber, Serial};
 use room_core::turn::{DeliveryMode, FleetingMessage, FleetingReceivers, is_meant_for};
 
@@ -19,7 +20,7 @@ impl Roster {
         let mut said = 0;
         match &fleeting.to {
             FleetingReceivers::One(to) => {
-                if self.put_fleeting(*to, fleeting) {
+                if put(&mut self.outboxes, *to, fleeting) {
                     said = 1;
                     self.tell(*to, |tap, id| {
                         tap.went(number, OutputReceivers::One(id), &fleeting.message);
@@ -27,15 +28,14 @@ impl Roster {
                 }
             }
             FleetingReceivers::Many { tag, without } => {
+                let Self { connections, leaving, outboxes, .. } = self;
                 // As for a broadcast: a client that has left since gets it before its close frame.
-                let connections = self.connections.clone();
-                let all = connections.all().chain(self.leaving.values().map(Box::as_ref));
+                let all = connections.all().chain(leaving.values().map(Box::as_ref));
                 let heard = all.filter(|connection| {
                     Some(connection.serial) <= horizon
                         && is_meant_for(connection, tag.as_deref(), without)
                 });
-                let heard: Vec<Serial> = heard.map(|connection| connection.serial).collect();
-                said = heard.into_iter().filter(|to| self.put_fleeting(*to, fleeting)).count();
+                said = heard.filter(|own| put(outboxes, own.serial, fleeting)).count();
                 if said > 0 {
                     self.tap.went(number, OutputReceivers::Many(said), &fleeting.message);
                 }
@@ -43,14 +43,16 @@ impl Roster {
         }
         said
     }
+}
 
-    /// Puts a message into the outbox of a client. Returns false if the client gets nothing.
-    fn put_fleeting(&mut self, to: Serial, fleeting: &FleetingMessage) -> bool {
-        let Some(line) = hearing(&mut self.outboxes, to) else { return false };
-        match &fleeting.mode {
-            DeliveryMode::Volatile => line.outbox.send_volatile(&fleeting.message),
-            DeliveryMode::Latest(key) => line.outbox.send_latest(key, &fleeting.message),
-        }
-        true
-    }
+/// Puts a message into the outbox of a client. Returns false if the client does not get it.
+fn put(
+    outboxes: &mut HashMap<Serial, ClientRoute>,
+    to: Serial,
+    fleeting: &FleetingMessage,
+) -> bool {
+    hearing(outboxes, to).is_some_and(|line| match &fleeting.mode {
+        DeliveryMode::Volatile => line.outbox.send_volatile(&fleeting.message),
+        DeliveryMode::Latest(key) => line.outbox.send_latest(key, &fleeting.message),
+    })
 }
