@@ -92,7 +92,7 @@ pub(crate) struct Party {
     pub(crate) history_at: Range<usize>,
     /// What it asks of its clients; the project says it, if `None`.
     pub(crate) auth: Option<Spanned<AuthMode>>,
-    /// Whether clients may connect by server-sent events.
+    /// Whether clients may connect by server-sent events, and, with `resume`, by long polling.
     pub(crate) sse: SseAccess,
 }
 

@@ -110,7 +110,10 @@ export class Connection<TState = unknown> {
   readonly url: string;
   /** The id, and what `getConnectionTags` returned. */
   readonly tags: readonly string[];
-  /** What carries its messages: `"sse"` for server-sent events and `"long-poll"`, in a party with `sse = true`. */
+  /**
+   * What carries its messages: `"sse"`, server-sent events, in a party with `sse = true`; `"long-poll"` in one with
+   * `resume`, too.
+   */
   readonly transport: "websocket" | "sse" | "long-poll";
   /** The room's name. */
   readonly server: string;
@@ -125,7 +128,8 @@ export class Connection<TState = unknown> {
 
   /**
    * The claims of the client's token or ticket, as `[auth]` of room.toml has checked them; null without any. They stay
-   * with the connection through reloads and hibernation, and no client can choose them.
+   * with the connection through reloads and hibernation, and no client can choose them. They change only when the client
+   * itself shows a newer token of the same `sub`: when it comes back, with a poll, or with a frame `token` of `room.1`.
    */
   readonly claims: any;
   /** What the client may do: everything, unless its ticket says otherwise. */

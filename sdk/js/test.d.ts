@@ -149,7 +149,10 @@ export class TestRoom {
   reload(): void;
   /** Ends the instance. The next event starts another. Connections stay, as in a server. */
   hibernate(): void;
-  /** Ends the instance as a crash does: memory and code that waits are lost, storage and connections stay. */
+  /**
+   * Ends the instance alone, as `hibernate` does: memory and code that waits are lost; storage, history and connections
+   * stay. The death of a server, which ends connections, too, is `TestRoom::crash` of tests in Rust.
+   */
   crash(): void;
 
   /** When the alarm is due, or null. */

@@ -102,7 +102,9 @@ impl Identity {
 impl connection::Connection {
     /// Who the client is; `None` if the project has no `[auth]`, or the client showed no token where none is needed.
     ///
-    /// It is kept with the connection: it is the same in each callback, after a reload and after hibernation.
+    /// It is kept with the connection: it is the same in each callback, after a reload and after hibernation. It changes only
+    /// when the client itself shows a newer token of the same `sub`: when it comes back, with a poll, or with a frame `token`
+    /// of the subprotocol `room.1`.
     pub fn identity(&self) -> Option<Identity> {
         Current::identity_of(self.id()).map(Identity::of)
     }

@@ -26,6 +26,8 @@ use tokio::time::Instant;
 
 /// The room of all clients.
 const ROOM: &str = "returns";
+/// The kinds of clients. Each has to be continued in a run that kills the server.
+const KINDS: [&str; 4] = [Sockets::NAME, Events::NAME, Sessions::NAME, Polls::NAME];
 /// How long clients may need to hear the end, when nothing is killed any more.
 const END_WAIT: Duration = Duration::from_secs(60);
 
@@ -43,8 +45,8 @@ pub(crate) struct Plan {
 pub(crate) struct Report {
     said: usize,
     heard: usize,
-    /// The arrivals by their name.
-    arrivals: BTreeMap<String, u64>,
+    /// The arrivals by the kind of the client, and by their name.
+    arrivals: BTreeMap<&'static str, BTreeMap<String, u64>>,
     kills: u64,
     faults: Vec<Fault>,
 }
@@ -52,8 +54,11 @@ pub(crate) struct Report {
 impl Report {
     /// Returns true if each client heard what it was owed, and the run did what it was for.
     pub(crate) fn is_clean(&self) -> bool {
-        let came = |arrival| self.arrivals.get(arrival).is_some_and(|count| *count > 0);
-        self.faults.is_empty() && self.said > 0 && (self.kills == 0 || came("continued"))
+        let continued = |kind: &&str| {
+            self.arrivals.get(kind).is_some_and(|arrivals| arrivals.contains_key("continued"))
+        };
+        let is_tried = self.kills == 0 || KINDS.iter().all(continued);
+        self.faults.is_empty() && self.said > 0 && is_tried
     }
 }
 
@@ -111,8 +116,9 @@ pub(crate) async fn run(plan: &Plan) -> Report {
     });
     for one in ends.await.expect("every client hears the end") {
         report.heard += one.heard.len();
+        let arrivals = report.arrivals.entry(one.kind).or_default();
         for arrival in &one.arrivals {
-            *report.arrivals.entry(arrival.clone()).or_default() += 1;
+            *arrivals.entry(arrival.clone()).or_default() += 1;
         }
         report.faults.extend(judge(one.number, &one.heard, &one.arrivals, &said));
     }

@@ -102,7 +102,11 @@ async fn the_examples_about_staying_connected_are_what_happens() {
         PAGE.split("```session\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert_eq!(examples.len(), 4);
     for example in examples {
-        let history = HistorySetting { keep: Some(100), keep_for: None, durable: true };
+        let history = HistorySetting {
+            keep: Some(100),
+            keep_for: Some("24h".parse().unwrap()),
+            durable: true,
+        };
         let resume = Some("2m".parse().unwrap());
         let settings = RetentionSettings { resume, history: Some(history) };
         let mut node = Setup::disk().remembering(settings).start().await;

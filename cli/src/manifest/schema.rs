@@ -89,8 +89,8 @@ struct PartyKeys {
     /// How bodies of requests reach its rooms: `"whole"`, with the request, or in `"pieces"`, each with an `on_body`.
     #[schemars(default, with = "BodiesKey", skip_serializing_if = "Option::is_none")]
     request_bodies: Option<BodiesKey>,
-    /// How long a client may be away: a whole number with `s`, `m` or `h`. Its connection stays, and when it comes back in
-    /// time it gets what it missed.
+    /// How long a client may be away: a whole number with `s`, `m`, `h`, `d` or `w`. Its connection stays, and when it
+    /// comes back in time it gets what it missed.
     #[schemars(
         default,
         with = "String",
@@ -105,7 +105,8 @@ struct PartyKeys {
     /// they have any (`"optional"`), or nothing (`"off"`).
     #[schemars(default, with = "AuthModeKey", skip_serializing_if = "Option::is_none")]
     auth: Option<AuthModeKey>,
-    /// Whether clients may connect to its rooms by server-sent events, besides WebSockets.
+    /// Whether clients may connect to its rooms by server-sent events, and, with `resume`, by long polling, besides
+    /// WebSockets.
     #[schemars(default)]
     sse: bool,
 }

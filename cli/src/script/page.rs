@@ -85,7 +85,8 @@ impl PageScripts {
         Ok((built, inputs))
     }
 
-    /// Removes the bundles of scripts that the project does not name any more. Others could still load them.
+    /// Removes the bundles of scripts that the project does not name any more. Otherwise they would be served and
+    /// deployed forever.
     fn remove_old(&self, before: BTreeSet<PathBuf>, now: &BTreeSet<PathBuf>) {
         for old in before.into_iter().filter(|old| !now.contains(old)) {
             if old.starts_with(&self.dist) {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 const NOTICES: &str = "notices";
 /// So many notices are kept.
 const KEPT: usize = 50;
-/// A longer text is refused.
+/// A text with more characters is refused.
 const TEXT_MAX: usize = 200;
 
 /// The room. All that it knows is in storage.
@@ -53,6 +53,33 @@ fn notices(ctx: &Context) -> Result<Vec<Notice>> {
     Ok(ctx.storage().get(NOTICES)?.unwrap_or_default())
 }
 
+/// Keeps a new notice, and tells all of it.
+fn notify(ctx: &Context, text: String) -> Result {
+    ensure!(
+        (1..=TEXT_MAX).contains(&text.chars().count()),
+        "a notice has 1 to {TEXT_MAX} characters"
+    );
+    let mut all = notices(ctx)?;
+    let id = all.last().map_or(1, |last| last.id + 1);
+    let notice = Notice { id, text, read: false };
+    ctx.broadcast(&ToPage::New { notice: &notice });
+    all.push(notice);
+    let old = all.len().saturating_sub(KEPT);
+    all.drain(..old);
+    ctx.storage().put(NOTICES, &all)
+}
+
+/// Marks a notice as read, if it is still kept.
+fn read(ctx: &Context, id: u64) -> Result {
+    let mut all = notices(ctx)?;
+    let Some(notice) = all.iter_mut().find(|notice| notice.id == id) else {
+        return Ok(());
+    };
+    notice.read = true;
+    ctx.broadcast(&ToPage::Read { id });
+    ctx.storage().put(NOTICES, &all)
+}
+
 impl Room for Notifications {
     fn on_connect(&mut self, ctx: &Context, conn: &Connection, _: &Request) -> Result {
         let by = conn.transport().as_str();
@@ -60,31 +87,15 @@ impl Room for Notifications {
     }
 
     fn on_message(&mut self, ctx: &Context, conn: &Connection, message: Message) -> Result {
-        let mut all = notices(ctx)?;
         match message.json()? {
-            FromPage::Notify { text } => {
-                ensure!((1..=TEXT_MAX).contains(&text.len()), "a notice has 1 to {TEXT_MAX} bytes");
-                let id = all.last().map_or(1, |last| last.id + 1);
-                let notice = Notice { id, text, read: false };
-                ctx.broadcast(&ToPage::New { notice: &notice });
-                all.push(notice);
-                let old = all.len().saturating_sub(KEPT);
-                all.drain(..old);
-            }
-            FromPage::Read { id } => {
-                let Some(notice) = all.iter_mut().find(|notice| notice.id == id) else {
-                    return Ok(());
-                };
-                notice.read = true;
-                ctx.broadcast(&ToPage::Read { id });
-            }
+            FromPage::Notify { text } => notify(ctx, text)?,
+            FromPage::Read { id } => read(ctx, id)?,
             FromPage::Writes => {
                 // Nobody misses it who does not see it now.
                 ctx.broadcast(&ToPage::Writes).volatile().except(conn);
-                return Ok(());
             }
         }
-        ctx.storage().put(NOTICES, &all)
+        Ok(())
     }
 }
 

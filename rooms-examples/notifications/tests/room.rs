@@ -34,11 +34,14 @@ fn only_so_many_notices_are_kept_and_no_long_ones() {
     for number in 0..60 {
         ada.send(&json!({ "do": "notify", "text": number.to_string() }));
     }
+    // A character counts once, however many bytes it has.
+    ada.send(&json!({ "do": "notify", "text": "é".repeat(200) }));
+    assert_eq!(room.take_errors(), Vec::<String>::new());
     ada.send(&json!({ "do": "notify", "text": "x".repeat(201) }));
-    assert!(room.take_errors()[0].contains("1 to 200 bytes"));
+    assert!(room.take_errors()[0].contains("1 to 200 characters"));
     let all = room.connect("bob").received_json::<Value>();
     let notices = all[0]["notices"].as_array().unwrap();
-    assert_eq!((notices.len(), &notices[0]["text"]), (50, &json!("10")));
+    assert_eq!((notices.len(), &notices[0]["text"]), (50, &json!("11")));
 }
 
 #[test]

@@ -310,9 +310,9 @@ metrics! {
         sockets: Gauge = "room_sockets_open", "sockets",
             "Open WebSockets, event streams and waiting polls, including those that are being refused";
         open_seconds: Histogram = "room_open_seconds", "seconds",
-            "Time from an accepted client's request to its WebSocket or event stream, including hooks";
+            "Time from an accepted client's request to its connection by WebSocket, event stream or poll, including hooks";
         refusals: CounterBy<Refusal> = "room_upgrades_refused_total", "handshakes",
-            "WebSocket handshakes and event streams that the server refused";
+            "WebSocket handshakes, event streams and polls that the server refused";
         polls: CounterBy<PollEnd> = "room_polls_total", "polls",
             "Long polls that the server answered, by what the answer had: a welcome, messages, nothing, a close, or that a newer poll took its place";
         auth_refusals: CounterBy<AuthRefusal> = "room_auth_refused_total", "requests",

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 /// The longest time for which a client is connected, in milliseconds.
 const CONNECTED_MS_MAX: usize = 600;
@@ -52,6 +53,9 @@ pub(crate) enum Heard {
 
 /// A way for clients to be connected.
 pub(crate) trait ClientKind {
+    /// Its name in the report.
+    const NAME: &'static str;
+
     type Link: Send;
 
     /// Opens a connection to a room with what a client has kept; `None` if the server does not admit it now.
@@ -89,6 +93,8 @@ pub(crate) struct Wanderer {
 /// What a client heard in the whole run.
 pub(crate) struct Journey {
     pub(crate) number: usize,
+    /// The name of its kind.
+    pub(crate) kind: &'static str,
     pub(crate) heard: Vec<String>,
     pub(crate) arrivals: Vec<String>,
 }
@@ -151,18 +157,27 @@ impl Sockets {
     }
 }
 
+/// Opens a WebSocket with a subprotocol; `None` if the server does not admit it now.
+pub(crate) async fn socket(
+    addr: SocketAddr,
+    path: &str,
+    protocol: &'static str,
+) -> Option<WebSocketStream<TcpStream>> {
+    let mut request = format!("ws://{addr}{path}").into_client_request().ok()?;
+    let protocol = HeaderValue::from_static(protocol);
+    request.headers_mut().append("sec-websocket-protocol", protocol);
+    let tcp = TcpStream::connect(addr).await.ok()?;
+    tcp.set_nodelay(true).ok()?;
+    let handshake = tokio_tungstenite::client_async(request, tcp);
+    Some(tokio::time::timeout(SILENCE, handshake).await.ok()?.ok()?.0)
+}
+
 impl ClientKind for Sockets {
+    const NAME: &'static str = "sockets";
     type Link = WebSocketStream<TcpStream>;
 
     async fn open(addr: SocketAddr, room: &str, card: &Card) -> Option<Self::Link> {
-        let mut request =
-            format!("ws://{addr}{}", card.path(room, true)).into_client_request().ok()?;
-        let protocol = "room.ids".parse().ok()?;
-        request.headers_mut().append("sec-websocket-protocol", protocol);
-        let tcp = TcpStream::connect(addr).await.ok()?;
-        tcp.set_nodelay(true).ok()?;
-        let handshake = tokio_tungstenite::client_async(request, tcp);
-        Some(tokio::time::timeout(SILENCE, handshake).await.ok()?.ok()?.0)
+        socket(addr, &card.path(room, true), "room.ids").await
     }
 
     async fn next(link: &mut Self::Link) -> Option<Heard> {
@@ -184,6 +199,7 @@ impl ClientKind for Sockets {
 }
 
 impl ClientKind for Events {
+    const NAME: &'static str = "events";
     type Link = EventLink;
 
     async fn open(addr: SocketAddr, room: &str, card: &Card) -> Option<EventLink> {
@@ -298,7 +314,8 @@ impl Wanderer {
                             self.heard.push(text);
                             if is_last {
                                 let Self { number, card, heard, .. } = self;
-                                return Journey { number, heard, arrivals: card.arrivals };
+                                let (kind, arrivals) = (K::NAME, card.arrivals);
+                                return Journey { number, kind, heard, arrivals };
                             }
                         }
                     }

@@ -75,7 +75,7 @@ impl Saying {
         format!("{} {}", if self.is_last { "last" } else { "said" }, self.number)
     }
 
-    /// Returns true if a client is owed it. `is_absent` says that the client had no connection to be left out by.
+    /// Returns whether a client is owed it.
     fn is_for(&self, client: usize) -> Owed {
         match self.to {
             To::All => Owed::Yes,

@@ -3,7 +3,7 @@
 //! Invariant: a session reaches the room of the run by a frame, over a socket that another room opened, and a poll is a
 //! connection of HTTP of its own, so that neither kind comes as the others do. It does not know what a client is owed.
 
-use super::clients::{Card, ClientKind, Heard, SILENCE};
+use super::clients::{Card, ClientKind, Heard, socket};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -12,7 +12,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 /// The room by which sessions open their sockets.
 const HALL: &str = "hall";
@@ -34,16 +33,12 @@ pub(crate) struct PollLink {
 }
 
 impl ClientKind for Sessions {
+    const NAME: &'static str = "sessions";
     type Link = WebSocketStream<TcpStream>;
 
     async fn open(addr: SocketAddr, room: &str, card: &Card) -> Option<Self::Link> {
-        let url = format!("ws://{addr}/parties/main/{HALL}?quiet&_pk={}", card.id);
-        let mut request = url.into_client_request().ok()?;
-        request.headers_mut().append("sec-websocket-protocol", "room.1".parse().ok()?);
-        let tcp = TcpStream::connect(addr).await.ok()?;
-        tcp.set_nodelay(true).ok()?;
-        let handshake = tokio_tungstenite::client_async(request, tcp);
-        let mut link = tokio::time::timeout(SILENCE, handshake).await.ok()?.ok()?.0;
+        let path = format!("/parties/main/{HALL}?quiet&_pk={}", card.id);
+        let mut link = socket(addr, &path, "room.1").await?;
         let mut join = json!({
             "type": "join", "ref": 1, "room": room, "id": card.id, "query": card.query(),
         });
@@ -78,6 +73,7 @@ impl ClientKind for Sessions {
 }
 
 impl ClientKind for Polls {
+    const NAME: &'static str = "polls";
     type Link = PollLink;
 
     async fn open(addr: SocketAddr, room: &str, card: &Card) -> Option<PollLink> {

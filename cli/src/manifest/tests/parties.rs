@@ -1,6 +1,7 @@
 //! The mistakes of `[parties]`: each is shown at its place.
 
 use super::*;
+use room_runtime::HistorySetting;
 
 #[test]
 fn an_auto_response_is_checked_like_everything_else() {
@@ -299,6 +300,9 @@ fn the_settings_of_the_guide_to_staying_connected_are_read() {
     let guide = include_str!("../../../../sdk/STAYING_CONNECTED.md");
     let block = guide.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
     let manifest = Manifest::parse("room.toml", block).unwrap();
-    let retention = &manifest.parties[0].retention;
-    assert!(retention.history.is_some_and(|history| history.durable) && retention.resume.is_some());
+    let day = "24h".parse().unwrap();
+    let history = HistorySetting { keep: Some(100), keep_for: Some(day), durable: true };
+    let resume = Some("2m".parse().unwrap());
+    let expected = RetentionSettings { resume, history: Some(history) };
+    assert_eq!(manifest.parties[0].retention, expected);
 }

@@ -217,7 +217,7 @@ impl OutboundLog {
         self.released += loaded.len();
         self.bytes += loaded.iter().map(|entry| entry.bytes()).sum::<usize>();
         loaded.into_iter().rev().for_each(|entry| self.entries.push_front(entry));
-        // Whoever asked gets what was read. If the node has no memory for it, the next turn takes it out again.
+        // The client that asked gets what was read. If the node has no memory for it, the next turn takes it out again.
         self.forget_over(now_ms);
     }
 
@@ -226,12 +226,11 @@ impl OutboundLog {
         let Some(kept) = &mut self.kept else { return };
         kept.now_ms = now_ms;
         if kept.below > 0 {
-            let entries =
-                (self.entries.len() + kept.below).saturating_sub(self.retention.messages_max);
-            let bytes = (self.bytes + kept.below_bytes).saturating_sub(self.retention.bytes_max);
-            // Not for each message: to look for the oldest ones is to read. Nobody sees what is too much, as whoever asks
-            // for messages that only the store has gets all of them into memory first.
             let Retention { messages_max, bytes_max, .. } = self.retention;
+            let entries = (self.entries.len() + kept.below).saturating_sub(messages_max);
+            let bytes = (self.bytes + kept.below_bytes).saturating_sub(bytes_max);
+            // Not for each message: to look for the oldest ones is to read. Nobody sees what is too much: a client that asks
+            // for messages that only the store has gets all of them into memory first.
             if entries > messages_max / TRIMMED_PART || bytes > bytes_max / TRIMMED_PART {
                 kept.trim(entries, bytes);
             }
