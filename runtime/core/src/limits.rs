@@ -223,6 +223,13 @@ limits! {
     forward_connect_ms_max: "ms" = 2_000, "Time to connect to another node", "503";
     forward_answer_ms_max: "ms" = 120_000, "Time that another node has to answer a forwarded request, the arrival of its body included", "504";
 
+    // The database of a cluster.
+    database_connections_max: "connections" = 8, "Connections of a node to the cluster's database", "a further one is waited for";
+    database_connect_ms_max: "ms" = 2_000, "Time to connect to the cluster's database", "the attempt fails, and another one follows";
+    database_answer_ms_max: "ms" = 5_000, "Time that the cluster's database has to answer, and time to wait for a free connection to it", "commits of that time fail as with a full disk";
+    node_heartbeat_ms: "ms" = 500, "Time between two heartbeats of a node in its cluster", "the next heartbeat is sent";
+    node_lease_ms: "ms" = 2_000, "Time after its last heartbeat for which a node of a cluster is alive", "the others take over its rooms, and it runs none until it has joined again";
+
     // Requests of rooms to other servers.
     fetches_node_max: "requests" = 512, "Requests of rooms and hooks to other servers that run at the same time, per process", "a further one fails as busy";
     fetch_hosts_max: "hosts" = 64, "Hosts that a project lists in `[fetch]`", "the project is refused";
@@ -368,6 +375,11 @@ impl Limits {
             forwards_max: process.forwards_max,
             forward_connect_ms_max: process.forward_connect_ms_max,
             forward_answer_ms_max: process.forward_answer_ms_max,
+            database_connections_max: process.database_connections_max,
+            database_connect_ms_max: process.database_connect_ms_max,
+            database_answer_ms_max: process.database_answer_ms_max,
+            node_heartbeat_ms: process.node_heartbeat_ms,
+            node_lease_ms: process.node_lease_ms,
             fetches_node_max: process.fetches_node_max,
             webhooks_node_max: process.webhooks_node_max,
             fetch_lookups_max: process.fetch_lookups_max,

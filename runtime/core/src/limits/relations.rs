@@ -10,6 +10,10 @@ type Relation = (fn(&Limits) -> bool, &'static str);
 
 /// Each sentence starts with the limit that is most likely to be wrong.
 const RELATIONS: &[Relation] = &[
+    (
+        |l| l.node_heartbeat_ms.saturating_mul(3) <= l.node_lease_ms,
+        "node_heartbeat_ms must be at most a third of node_lease_ms, or one late heartbeat would end a node",
+    ),
     // Sizes in a guest. Its memory has to hold a whole message and its own data.
     (
         |l| l.memory_bytes_max <= MEMORY_BYTES_CEILING,

@@ -1,0 +1,18 @@
+//! The database that the nodes of a cluster share. Owns the connections to it, its schema, and this node's right to run
+//! rooms.
+//!
+//! Invariant: no password appears in an error or a log line, and no wait for the database is without an end. It does not
+//! know what the tables mean to the crates above, or how a room runs.
+
+mod connect;
+mod error;
+mod lease;
+mod schema;
+mod settings;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use connect::{Database, DatabaseClient};
+pub use error::DatabaseError;
+pub use lease::{Incarnation, Lease, SHARDS, ShardSet, shard_of};
+pub use settings::{DatabaseSettings, DatabaseUrlError};
