@@ -391,6 +391,9 @@ async fn a_poll_is_refused_in_json_with_the_name_of_the_error() {
     let (status, _, message) = refused(&node, "", &[]).await;
     assert_eq!(status, 501);
     assert!(message.contains("resume = \"2m\""), "{message}");
+    let unknown = node.get("/parties/nobody/lobby?_poll").await;
+    let message = unknown.json()["message"].as_str().unwrap().to_owned();
+    assert!(unknown.status == 404 && message.contains("nobody"), "{message}");
     // Without the setting, the room answers such requests itself.
     let node = Setup::memory().start().await;
     assert_eq!(node.get(&format!("{ROOM}?_poll")).await.json()["name"], "lobby");

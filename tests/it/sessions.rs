@@ -1,5 +1,7 @@
 //! Sockets of the subprotocol `room.1`: several rooms, acknowledgements, repetitions and newer tokens over one socket.
 
+mod ends;
+
 use room_auth::testing::Issuer;
 use room_runtime::clock::Clock;
 use room_runtime::{AuthMode, HistorySetting, Limits, PartyConfig, RetentionSettings};

@@ -88,7 +88,7 @@ async fn checked<'a>(
     parts: &'a Parts,
 ) -> Result<Admitted<'a>, AuthError> {
     let mut taken = parts.clone();
-    let token = take_token(&mut taken, auth)?;
+    let token = take_token((&mut taken.uri, &mut taken.headers), auth)?;
     let Some((token, place)) = token else {
         return match auth.is_required() {
             true => Err(AuthError::Missing),
@@ -120,7 +120,7 @@ pub(super) async fn look<'a>(
         return Admitted { parts: Cow::Borrowed(parts), identity: None, used: None };
     };
     let mut taken = parts.clone();
-    let token = take_token(&mut taken, auth).ok().flatten();
+    let token = take_token((&mut taken.uri, &mut taken.headers), auth).ok().flatten();
     let identity = match token {
         Some((_, TokenPlace::Cookie)) if !is_own_page(&taken.headers, origins) => None,
         Some((token, _)) => {
@@ -182,21 +182,22 @@ pub(super) fn put_token(parts: &mut Parts, token: &str) {
 
 /// Returns true if a request has a token, valid or not.
 pub(super) fn has_token(parts: &Parts, auth: &PartyAuth) -> bool {
-    take_token(&mut parts.clone(), auth).map_or(true, |token| token.is_some())
+    let (mut uri, mut headers) = (parts.uri.clone(), parts.headers.clone());
+    take_token((&mut uri, &mut headers), auth).map_or(true, |token| token.is_some())
 }
 
 /// Takes the token out of a request.
 fn take_token(
-    parts: &mut Parts,
+    (uri, headers): (&mut Uri, &mut HeaderMap),
     auth: &PartyAuth,
 ) -> Result<Option<(String, TokenPlace)>, AuthError> {
     let mut found = Vec::new();
-    take_header(&mut parts.headers, &mut found);
-    take_protocol(&mut parts.headers, &mut found);
-    take_query(&mut parts.uri, auth.query(), &mut found);
+    take_header(headers, &mut found);
+    take_protocol(headers, &mut found);
+    take_query(uri, auth.query(), &mut found);
     let mut cookies = Vec::new();
     if let Some(name) = auth.cookie() {
-        take_cookie(&mut parts.headers, name, &mut cookies);
+        take_cookie(headers, name, &mut cookies);
     }
     let place = if found.is_empty() { TokenPlace::Cookie } else { TokenPlace::Chosen };
     let mut tokens = if found.is_empty() { cookies } else { found }.into_iter();

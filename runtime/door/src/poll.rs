@@ -13,13 +13,13 @@ use crate::http::append;
 use crate::identity;
 use crate::listener::{RequestArrival, admit_connect};
 use crate::post;
-use crate::returning::{self, ReturnQuery};
+use crate::returning;
 use crate::socket::driver::{Driver, RoomMembership};
 use crate::socket::{self, HandshakeOutcome, JoinedClient, check_origin};
 use crate::status::{DoorError, status_of_refusal};
 use crate::{FrontDoor, NamedRoom};
 use ::http::request::Parts;
-use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use ::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use answer::PollAnswer;
 use axum::body::Body;
 use axum::extract::Request;
@@ -33,7 +33,7 @@ use room_core::id::{ConnectionSecret, RoomId, SequenceNumber};
 use room_core::limits::size;
 use room_core::logs::LogLevel;
 use room_core::metrics::{LabelValues, Refusal};
-use room_rooms::room::{ClientPoll, RoomError};
+use room_rooms::room::{ClientPoll, ReturningClient, RoomError};
 use room_rooms::rooms::{RoomEntrance, Unreachable};
 use serde_json::json;
 use std::sync::Arc;
@@ -65,12 +65,13 @@ impl AsRef<[u8]> for CountedBody {
     }
 }
 
-/// Returns true if a request is a poll of a connection, or is to open one.
+/// Returns true if a request is a poll of a connection, or is to open one. One of a party that is not there is a poll, too,
+/// and refused as one.
 pub(super) fn is_one(door: &FrontDoor, request: &Request, named: &NamedRoom) -> bool {
     *request.method() == Method::GET
         && request.uri().query().is_some_and(|query| query_value(query, POLL).is_some())
         && named.as_ref().ok().and_then(Option::as_ref).is_some_and(|room| {
-            door.0.rooms.entrance(room).is_ok_and(|it| it.party().sse == SseAccess::On)
+            door.0.rooms.entrance(room).map_or(true, |it| it.party().sse == SseAccess::On)
         })
 }
 
@@ -79,29 +80,23 @@ pub(super) fn is_one(door: &FrontDoor, request: &Request, named: &NamedRoom) -> 
 /// # Cancel safety
 /// If dropped before it returns, the client has left: its connection waits for the next poll, and nothing is lost.
 pub(super) async fn answer(door: &FrontDoor, request: Request, named: &NamedRoom) -> Response {
-    let metrics = &door.0.metrics.door;
     let place = request.extensions().get::<RequestArrival>().map(|arrival| arrival.place.clone());
-    let response = match enter(door, request, named).await {
+    let answered = match enter(door, request, named).await {
         Ok(PollOutcome::Entered { membership, added, since }) => {
-            let waiting = wait(door, membership, since);
             // A node that stops waits for the answer.
-            match door.0.sockets.track_future(waiting).await {
-                Ok(mut response) => {
-                    append(response.headers_mut(), added);
-                    response
-                }
-                Err(error) => refuse(door, &error, named),
-            }
+            let waiting = door.0.sockets.track_future(wait(door, membership, since));
+            waiting.await.map(|mut response| {
+                append(response.headers_mut(), added);
+                response
+            })
         }
         Ok(PollOutcome::Response(response)) => {
-            metrics.refusals.count(Refusal::Hook);
-            response
+            door.0.metrics.door.refusals.count(Refusal::Hook);
+            Ok(response)
         }
-        Err(error) => {
-            metrics.refusals.count(error.refusal());
-            refuse(door, &error, named)
-        }
+        Err(error) => Err(error),
     };
+    let response = answered.unwrap_or_else(|error| refuse(door, &error, named));
     drop(place);
     response
 }
@@ -123,11 +118,16 @@ async fn enter(
     if resume_ms == 0 {
         return Err(DoorError::NoResume(room.party().clone()));
     }
-    if let Some((membership, since)) = next_of(door, &parts, (&room, &entrance)).await? {
-        let (added, since) = (AddedHeaders::default(), Some(since));
-        return Ok(PollOutcome::Entered { membership, added, since });
+    let mut uri = parts.uri.clone();
+    let client = returning::take(&mut uri)?.returning;
+    let since = client.map(|client| client.since);
+    if let Some(client) = client {
+        let asked = (&parts, &uri, client);
+        if let Some(membership) = next_of(door, asked, (&room, &entrance)).await? {
+            let added = AddedHeaders::default();
+            return Ok(PollOutcome::Entered { membership, added, since });
+        }
     }
-    let since = returning::take(&mut parts.uri.clone())?.returning.map(|client| client.since);
     let request = Request::from_parts(parts, Body::empty());
     admit_connect(&request)?;
     match socket::join(door, request, named, Transport::LongPoll).await? {
@@ -162,12 +162,9 @@ fn note_refusal(door: &FrontDoor, named: &NamedRoom, how: &str) {
 /// own is admitted as a new client is, so that a newer token takes the older one's place. `None` if there is nothing to continue.
 async fn next_of(
     door: &FrontDoor,
-    parts: &Parts,
+    (parts, uri, client): (&Parts, &Uri, ReturningClient),
     (room, entrance): (&RoomId, &RoomEntrance),
-) -> Result<Option<(RoomMembership, SequenceNumber)>, DoorError> {
-    let mut uri = parts.uri.clone();
-    let ReturnQuery { returning, .. } = returning::take(&mut uri)?;
-    let Some(client) = returning else { return Ok(None) };
+) -> Result<Option<RoomMembership>, DoorError> {
     check_origin(entrance, &parts.headers)?;
     let auth = entrance.party().auth.as_ref();
     if auth.is_some_and(|auth| identity::has_token(parts, auth)) {
@@ -177,7 +174,7 @@ async fn next_of(
     let (outboxes, key) = (door.0.rooms.outboxes(), PollCarrier::KEY);
     let poll = ClientPoll { connection, client };
     match door.0.rooms.poll(room, poll, (&outboxes, key)).await {
-        Ok(joined) => Ok(Some((RoomMembership { key, joined, outboxes }, client.since))),
+        Ok(joined) => Ok(Some(RoomMembership { key, joined, outboxes })),
         // It gets a new connection, whose welcome names the gap.
         Err(Unreachable::Room(RoomError::NotYours)) => Ok(None),
         Err(error) => Err(error.into()),
@@ -206,7 +203,8 @@ async fn wait(
     since: Option<SequenceNumber>,
 ) -> Result<Response, DoorError> {
     let limits = door.0.limits.clone();
-    let mut answer = PollAnswer::after(since, size(limits.poll_answer_bytes_max));
+    let permit = door.0.rooms.bytes().permit();
+    let mut answer = PollAnswer::after(since, size(limits.poll_answer_bytes_max), permit);
     let end = identity::end_of(membership.joined.ends_ms, door.0.clock);
     let carrier = PollCarrier::new(&limits, Instant::now(), end);
     let driver = Driver::new(carrier, membership, limits, Arc::default()).in_one_batch();
@@ -215,19 +213,18 @@ async fn wait(
         _farewell = driver.keep_time(&door.0.closing) => {}
     }
     drop(driver);
-    door.0.metrics.door.polls.count(answer.end());
-    let body = answer.into_json();
-    let mut permit = door.0.rooms.bytes().permit();
-    if !permit.cover(body.len()) {
-        // The client comes again with the id that it has.
+    if answer.is_refused() {
         return Err(DoorError::BuffersFull);
     }
+    door.0.metrics.door.polls.count(answer.end());
+    let (body, permit) = answer.into_json();
     let body = Bytes::from_owner(CountedBody { bytes: body, _permit: permit });
     Ok(json_response(StatusCode::OK, body))
 }
 
-/// Answers why there is no connection.
+/// Answers why there is no connection, or no answer of it.
 fn refuse(door: &FrontDoor, error: &DoorError, named: &NamedRoom) -> Response {
+    door.0.metrics.door.refusals.count(error.refusal());
     let shown = door.refuse(error, named);
     let name = Refusal::ALL[error.refusal().place()];
     let mut body = json!({ "error": name, "message": shown.text });

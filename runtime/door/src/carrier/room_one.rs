@@ -38,6 +38,8 @@ pub(crate) struct RoomOne {
     rooms_max: usize,
     notice: Duration,
     audience: Audience,
+    /// True if the client has closed, so that nothing is written any more.
+    is_closed_by_client: bool,
 }
 
 /// A connection to one room, from the request for it.
@@ -48,6 +50,8 @@ struct Channel {
     is_greeted: bool,
     /// True when the driver has the connection.
     is_entered: bool,
+    /// How the room ended the connection before the driver had it.
+    ending: Option<Ending>,
     /// When the client's token ends.
     end: Option<Instant>,
     /// When the client gets notice of that.
@@ -84,17 +88,18 @@ impl RoomOne {
             rooms_max: size(limits.session_rooms_max),
             notice: ms(limits.token_notice_ms),
             audience,
+            is_closed_by_client: false,
         };
         let first = session.open(None);
-        session.entered(first, end);
+        let _none_has_ended = session.entered(first, end);
         session
     }
 
     fn open(&mut self, reference: Option<u64>) -> ConnectionKey {
         let key = self.next;
         self.next += 1;
-        let (is_greeted, is_entered, end, notice) = (false, false, None, None);
-        let channel = Channel { reference, is_greeted, is_entered, end, notice };
+        let (is_greeted, is_entered, ending, end, notice) = (false, false, None, None, None);
+        let channel = Channel { reference, is_greeted, is_entered, ending, end, notice };
         self.channels.insert(key, channel);
         ConnectionKey(key)
     }
@@ -136,7 +141,7 @@ impl RoomOne {
                 Some(SessionCommand::Token(reference, token))
             }
             SessionFrame::Ping { reference } => {
-                self.own.push(frames::answer("pong", reference, None));
+                self.tell(frames::answer("pong", reference, None));
                 None
             }
         }
@@ -144,7 +149,8 @@ impl RoomOne {
 
     /// Returns the key of a channel that the client may use, or refuses the frame.
     fn known(&mut self, channel: usize, reference: Option<u64>) -> Option<ConnectionKey> {
-        if self.channels.get(&channel).is_some_and(|channel| channel.is_greeted) {
+        let is_usable = |channel: &Channel| channel.is_greeted && channel.ending.is_none();
+        if self.channels.get(&channel).is_some_and(is_usable) {
             return Some(ConnectionKey(channel));
         }
         self.unknown(channel, reference);
@@ -158,18 +164,33 @@ impl RoomOne {
         self.refuse(Some(channel), &SessionRefusal::new(reference, name, text));
     }
 
+    /// Returns true if frames may be written.
+    fn writes(&self) -> bool {
+        self.link.writes() && !self.is_closed_by_client
+    }
+
+    /// Queues a frame of the session itself, unless nothing may be written any more.
+    fn tell(&mut self, frame: Message) {
+        if self.writes() {
+            self.own.push(frame);
+        }
+    }
+
     /// Tells the client of an error, of one channel or of the session.
     pub(crate) fn refuse(&mut self, channel: Option<usize>, refusal: &SessionRefusal) {
-        if self.link.writes() {
-            self.own.push(frames::error(channel, refusal));
-        }
+        self.tell(frames::error(channel, refusal));
     }
 
     /// Tells the client that a frame of the session has taken effect.
     pub(crate) fn acknowledge(&mut self, reference: Option<u64>) {
-        if reference.is_some() && self.link.writes() {
-            self.own.push(frames::answer("ack", reference, None));
+        if reference.is_some() {
+            self.tell(frames::answer("ack", reference, None));
         }
+    }
+
+    /// Notes that the client has closed. What it sent before may still be on its way to the rooms.
+    pub(crate) fn client_closed(&mut self) {
+        self.is_closed_by_client = true;
     }
 
     /// Returns true if the client knows a channel that the driver does not have yet, which it gets at any moment.
@@ -177,12 +198,30 @@ impl RoomOne {
         self.channels.get(&key.0).is_some_and(|channel| !channel.is_entered)
     }
 
-    /// Notes that the driver has the connection of a channel. The client's token for it ends at `end`.
-    pub(crate) fn entered(&mut self, key: ConnectionKey, end: Option<Instant>) {
-        if let Some(channel) = self.channels.get_mut(&key.0) {
-            channel.is_entered = true;
+    /// Notes that the driver has the connection of a channel. The client's token for it ends at `end`. Returns how the
+    /// connection has ended, if it has: the channel is over then.
+    #[must_use]
+    pub(crate) fn entered(&mut self, key: ConnectionKey, end: Option<Instant>) -> Option<Ending> {
+        let Some(channel) = self.channels.get_mut(&key.0) else {
+            return Some(Ending::broken_off());
+        };
+        channel.is_entered = true;
+        let Some(ending) = channel.ending.take() else {
+            self.renewed(key, end);
+            return None;
+        };
+        if let Some(channel) = self.channels.remove(&key.0) {
+            self.refuse_ended(&channel, &ending.frame);
         }
-        self.renewed(key, end);
+        Some(ending)
+    }
+
+    /// Refuses the join of a channel that ended before its client was greeted.
+    fn refuse_ended(&mut self, channel: &Channel, frame: &CloseFrame) {
+        if !channel.is_greeted {
+            let name = SessionErrorName::TooSlow;
+            self.refuse(None, &SessionRefusal::new(channel.reference, name, &*frame.reason));
+        }
     }
 
     /// Notes when the client's token for a channel ends.
@@ -197,11 +236,11 @@ impl RoomOne {
     /// Handles that a room was not joined.
     pub(crate) fn join_failed(&mut self, key: ConnectionKey, refusal: &SessionRefusal) {
         let Some(channel) = self.channels.remove(&key.0) else { return };
-        if channel.is_greeted && self.link.writes() {
-            let frame = CloseFrame::new(1013, &refusal.message);
-            self.own.push(frames::closed(key.0, &frame));
-        } else {
+        if !channel.is_greeted {
             self.refuse(None, refusal);
+        } else if channel.ending.is_none() {
+            let frame = CloseFrame::new(1013, &refusal.message);
+            self.tell(frames::closed(key.0, &frame));
         }
     }
 
@@ -218,14 +257,12 @@ impl RoomOne {
         }
         let ending = Ending { frame: CloseFrame::new(1000, ""), handshake: CloseHandshake::Clean };
         acts.push(CarrierAct::Part(key, ending));
-        if self.link.writes() {
-            self.own.push(frames::answer("left", reference, Some(key.0)));
-        }
+        self.tell(frames::answer("left", reference, Some(key.0)));
     }
 
-    /// Returns how many frames of the session itself wait.
+    /// Returns how many frames of the session itself wait to be written.
     pub(crate) fn waiting(&self) -> usize {
-        self.own.len()
+        if self.writes() { self.own.len() } else { 0 }
     }
 
     /// Ends a channel with what its room said last.
@@ -235,16 +272,21 @@ impl RoomOne {
         (frame, handshake): (CloseFrame, CloseHandshake),
         out: &mut Vec<OutgoingFrame>,
     ) {
-        if !self.channels.get(&key.0).is_some_and(|channel| channel.is_greeted) {
-            // The answer to the join says why.
-            return;
-        }
-        self.channels.remove(&key.0);
+        let Some(channel) = self.channels.get_mut(&key.0) else { return };
         // At the end of the session its close frame speaks for all channels.
-        if self.link.is_open() {
+        if channel.is_greeted && self.link.is_open() && !self.is_closed_by_client {
             out.push(OutgoingFrame::Message(frames::closed(key.0, &frame)));
         }
-        self.departures.push((key, Ending { frame: frame.clone(), handshake }));
+        let ending = Ending { frame: frame.clone(), handshake };
+        if !channel.is_entered {
+            // The driver learns of it with the answer to the join.
+            channel.ending = Some(ending);
+            return;
+        }
+        self.departures.push((key, ending));
+        if let Some(channel) = self.channels.remove(&key.0) {
+            self.refuse_ended(&channel, &frame);
+        }
         let has_others = self.channels.values().any(|channel| channel.is_entered);
         if !has_others && self.link.is_failing() {
             self.link.said(PartySocket::KEY, OutboxItem::Goodbye(frame), out);
@@ -285,7 +327,7 @@ impl RoomOne {
 
     /// Gives notice of tokens that end soon, and ends the channels of those that have ended.
     fn check_tokens(&mut self, now: Instant, acts: &mut Vec<CarrierAct>) {
-        let mut ended = Vec::new();
+        let (mut ended, mut notices) = (Vec::new(), Vec::new());
         for (key, channel) in &mut self.channels {
             let Some(end) = channel.end.filter(|_| channel.is_entered) else { continue };
             if now >= end {
@@ -295,16 +337,17 @@ impl RoomOne {
                 let text = "the token ends soon: show a newer one";
                 let mut refusal = SessionRefusal::new(None, SessionErrorName::TokenExpires, text);
                 refusal.retry_ms = u64::try_from((end - now).as_millis()).ok();
-                self.own.push(frames::error(Some(*key), &refusal));
+                notices.push(frames::error(Some(*key), &refusal));
             }
         }
+        notices.into_iter().for_each(|notice| self.tell(notice));
         for (key, reference) in ended {
             self.channels.remove(&key);
             let text = AuthError::Expired.to_string();
             let frame = CloseFrame::new(4401, &text);
             let refusal = SessionRefusal::new(reference, SessionErrorName::TokenExpired, text);
-            self.own.push(frames::error(Some(key), &refusal));
-            self.own.push(frames::closed(key, &frame));
+            self.refuse(Some(key), &refusal);
+            self.tell(frames::closed(key, &frame));
             let ending = Ending { frame, handshake: CloseHandshake::Missing };
             acts.push(CarrierAct::Part(ConnectionKey(key), ending));
         }
@@ -342,6 +385,10 @@ impl Carrier for RoomOne {
     }
 
     fn ended(&mut self, end: WireEnd, now: Instant, acts: &mut Vec<CarrierAct>) {
+        // A client that has closed takes no further frames, and the reading side is about to report its close.
+        if self.is_closed_by_client && end == WireEnd::Lost {
+            return;
+        }
         let mut own = Vec::new();
         self.link.ended(end, now, &mut own);
         self.pass_on(own, acts);
@@ -352,8 +399,11 @@ impl Carrier for RoomOne {
     }
 
     fn said(&mut self, key: ConnectionKey, said: OutboxItem, out: &mut Vec<OutgoingFrame>) {
+        let writes = self.writes();
         let Some(channel) = self.channels.get_mut(&key.0) else { return };
-        let writes = self.link.writes();
+        if channel.ending.is_some() {
+            return;
+        }
         let frame = match said {
             OutboxItem::Message(message) => frames::message(key.0, None, &message),
             OutboxItem::Entry(entry) => {
@@ -384,7 +434,7 @@ impl Carrier for RoomOne {
 
     fn own(&mut self, frames: &mut Vec<OutgoingFrame>) {
         let own = std::mem::take(&mut self.own);
-        if self.link.writes() {
+        if self.writes() {
             frames.extend(own.into_iter().map(OutgoingFrame::Message));
         }
     }

@@ -1,12 +1,14 @@
 //! The answer to one poll, as JSON. Owns its keys, and how much it holds.
 //!
 //! Invariant: an answer names the id to continue after, and has every message before it that the client had not got. A
-//! message that does not fit, and the close behind it, is in the next answer. It does not know when an answer is due.
+//! message that does not fit, and the close behind it, is in the next answer. What it holds counts among the node's
+//! buffered bytes. It does not know when an answer is due.
 
 use crate::carrier::{OutgoingFrame, told};
 use crate::socket::driver::{FrameMarks, FrameSink, SinkClosed};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use room_core::byte_budget::BytePermit;
 use room_core::event::{CloseFrame, Message};
 use room_core::id::SequenceNumber;
 use room_core::metrics::PollEnd;
@@ -17,6 +19,8 @@ use serde_json::{Value, json};
 /// What the answer says, as it grows.
 pub(super) struct PollAnswer {
     bytes_max: usize,
+    /// Covers `messages`.
+    permit: BytePermit,
     welcome: Option<Value>,
     /// The messages as JSON, with commas between.
     messages: Vec<u8>,
@@ -27,6 +31,8 @@ pub(super) struct PollAnswer {
     closed: Option<CloseFrame>,
     /// True if it is to be sent.
     is_complete: bool,
+    /// True if the node has no space for what it has to have.
+    is_refused: bool,
 }
 
 /// A message of an answer.
@@ -42,31 +48,50 @@ struct PolledMessage<'a> {
 
 impl PollAnswer {
     /// Begins the answer to a client that has got everything up to this id.
-    pub(super) fn after(since: Option<SequenceNumber>, bytes_max: usize) -> Self {
+    pub(super) fn after(
+        since: Option<SequenceNumber>,
+        bytes_max: usize,
+        permit: BytePermit,
+    ) -> Self {
         Self {
             bytes_max,
+            permit,
             welcome: None,
             messages: Vec::new(),
             since,
             at: None,
             closed: None,
             is_complete: false,
+            is_refused: false,
         }
     }
 
-    /// Returns true if there is no space for a frame. What was sent before the connection began is in its first answer or
-    /// in none, so there is always space for that.
-    fn is_full_for(&self, frame: &OutgoingFrame) -> bool {
-        let is_before = match frame {
-            OutgoingFrame::Entry(entry) => self.at.is_some_and(|at| entry.number() <= at),
-            // It takes no space, and says that the answer is complete.
-            OutgoingFrame::Ping => return false,
-            _ => false,
-        };
-        self.messages.len() >= self.bytes_max && !is_before
+    /// Returns true if a message was sent before the connection began: it is in the first answer or in none.
+    fn is_before(&self, id: Option<SequenceNumber>) -> bool {
+        id.is_some() && id <= self.at
     }
 
-    fn add(&mut self, id: Option<SequenceNumber>, message: &Message) {
+    /// Adds a message. Returns false if there is no space for it.
+    fn add(&mut self, id: Option<SequenceNumber>, message: &Message) -> bool {
+        let is_before = self.is_before(id);
+        if self.messages.len() >= self.bytes_max && !is_before {
+            return false;
+        }
+        let had = self.messages.len();
+        self.append(id, message);
+        let is_covered = self.permit.cover(self.messages.len());
+        if is_covered {
+            self.since = self.since.max(id);
+        } else {
+            self.messages.truncate(had);
+            self.messages.shrink_to_fit();
+            // An answer without any message would let its client ask again at once.
+            self.is_refused |= is_before || (had == 0 && self.welcome.is_none());
+        }
+        is_covered
+    }
+
+    fn append(&mut self, id: Option<SequenceNumber>, message: &Message) {
         let (text, base64) = match message {
             Message::Text(text) => (Some(text.as_str()), None),
             Message::Binary(bytes) => (None, Some(BASE64_STANDARD.encode(bytes))),
@@ -76,7 +101,12 @@ impl PollAnswer {
         }
         let message = PolledMessage { id: id.map(|id| id.to_string()), text, base64 };
         serde_json::to_writer(&mut self.messages, &message).expect("texts are JSON");
-        self.since = self.since.max(id);
+    }
+
+    /// Returns true if the node has no space for what the answer has to have: the client is to come again with the id that
+    /// it has.
+    pub(super) fn is_refused(&self) -> bool {
+        self.is_refused
     }
 
     /// Returns what the answer is, for the count of polls.
@@ -90,8 +120,8 @@ impl PollAnswer {
         }
     }
 
-    /// Returns the body.
-    pub(super) fn into_json(self) -> Vec<u8> {
+    /// Returns the body, and the permit for it: what is beside the messages is too little to count.
+    pub(super) fn into_json(self) -> (Vec<u8>, BytePermit) {
         let mut rest = json!({ "since": self.since.map(|since| since.to_string()) });
         if let Some(welcome) = self.welcome {
             rest["welcome"] = welcome;
@@ -109,7 +139,7 @@ impl PollAnswer {
         body.extend_from_slice(&self.messages);
         body.extend_from_slice(b"],");
         body.extend_from_slice(rest.trim_start_matches('{').as_bytes());
-        body
+        (body, self.permit)
     }
 }
 
@@ -120,23 +150,30 @@ impl FrameSink for PollAnswer {
     ) -> Result<FrameMarks, SinkClosed> {
         let mut marks = FrameMarks::default();
         for frame in frames.drain(..) {
-            if self.is_full_for(&frame) {
-                // Also in place of a close.
-                break;
-            }
-            match &frame {
+            let has_space = match &frame {
                 OutgoingFrame::Message(message) => self.add(None, message),
                 OutgoingFrame::Entry(entry) => self.add(Some(entry.number()), entry.message()),
                 OutgoingFrame::Welcome(welcome) => {
                     (self.since, self.at) = (welcome.at, welcome.at);
                     self.welcome = Some(told(welcome));
+                    true
                 }
-                OutgoingFrame::Ping => self.is_complete = true,
+                OutgoingFrame::Ping => {
+                    self.is_complete = true;
+                    true
+                }
+                // The rest of the room's messages comes before its close.
+                OutgoingFrame::Close(_) if self.messages.len() >= self.bytes_max => false,
                 OutgoingFrame::Close(close) => {
                     self.closed = Some(close.clone());
                     marks.note(&frame);
                     return Ok(marks);
                 }
+            };
+            if !has_space {
+                // Nothing may follow what is left out.
+                self.is_complete = true;
+                break;
             }
         }
         if self.is_complete {
@@ -149,12 +186,27 @@ impl FrameSink for PollAnswer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use room_core::byte_budget::ByteBudget;
 
-    async fn answered(bytes_max: usize, mut frames: Vec<OutgoingFrame>) -> Value {
+    async fn answered(bytes_max: usize, frames: Vec<OutgoingFrame>) -> Value {
+        let budget = ByteBudget::new(1 << 20);
+        answered_within(&budget, bytes_max, frames).await.0.unwrap()
+    }
+
+    /// Returns the answer, `None` if it is refused, and which of its frames the carrier is notified of.
+    async fn answered_within(
+        budget: &ByteBudget,
+        bytes_max: usize,
+        mut frames: Vec<OutgoingFrame>,
+    ) -> (Option<Value>, FrameMarks) {
         let since = SequenceNumber { epoch: 7, seq: 1 };
-        let mut answer = PollAnswer::after(Some(since), bytes_max);
-        answer.send(&mut frames).await.unwrap();
-        serde_json::from_slice(&answer.into_json()).unwrap()
+        let mut answer = PollAnswer::after(Some(since), bytes_max, budget.permit());
+        let marks = answer.send(&mut frames).await.unwrap();
+        if answer.is_refused() {
+            return (None, marks);
+        }
+        let (body, _permit) = answer.into_json();
+        (Some(serde_json::from_slice(&body).unwrap()), marks)
     }
 
     fn message(text: &str) -> OutgoingFrame {
@@ -190,5 +242,20 @@ mod tests {
         ];
         let answer = answered(10, frames).await;
         assert_eq!(answer, json!({ "messages": [{ "text": "0123456789" }], "since": "7-1" }));
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_shorter_if_the_node_has_no_space_for_more_and_refused_if_for_nothing() {
+        let budget = ByteBudget::new(4_096);
+        let text = "x".repeat(5_000);
+        let close = || OutgoingFrame::Close(CloseFrame::new(1000, ""));
+        let frames = vec![message(&text), OutgoingFrame::Ping, message(&text), close()];
+        let (answer, marks) = answered_within(&budget, 1_000_000, frames).await;
+        let expected = json!({ "messages": [{ "text": text }], "since": "7-1" });
+        assert!(answer.unwrap() == expected && marks.is_complete_without_close(), "{marks:?}");
+        let frames = vec![message(&"x".repeat(10_000)), OutgoingFrame::Ping, close()];
+        let (answer, marks) = answered_within(&budget, 1_000_000, frames).await;
+        assert!(answer.is_none() && marks.is_complete_without_close(), "{marks:?}");
+        assert_eq!(budget.granted(), 0);
     }
 }

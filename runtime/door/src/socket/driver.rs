@@ -420,6 +420,12 @@ pub(crate) struct FrameMarks {
 }
 
 impl FrameMarks {
+    /// Returns true if the batch is the last one, and has no close frame.
+    #[cfg(test)]
+    pub(crate) fn is_complete_without_close(self) -> bool {
+        self.pinged && !self.closed
+    }
+
     /// Notes a frame. Returns true if none may follow it.
     pub(crate) fn note(&mut self, frame: &OutgoingFrame) -> bool {
         self.pinged |= matches!(frame, OutgoingFrame::Ping);

@@ -5,6 +5,7 @@
 //! order they are handled: `reading` does.
 
 mod channels;
+mod lanes;
 mod reading;
 
 use super::{EntryRequest, HandshakeOutcome, JoinedClient, RoomEntry, driver, enter};

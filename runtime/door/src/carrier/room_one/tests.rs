@@ -59,7 +59,7 @@ impl Session {
     fn join(&mut self, reference: u64) -> usize {
         let frame = json!({"type": "join", "ref": reference, "room": "den"});
         let Some(SessionCommand::Join(key, _)) = self.hear(&frame) else { panic!("no join") };
-        self.carrier.entered(key, None);
+        assert_eq!(self.carrier.entered(key, None), None);
         let joined = self.said(key.0, welcome());
         assert_eq!((&joined[0]["ref"], &joined[0]["channel"]), (&json!(reference), &json!(key.0)));
         key.0
@@ -118,7 +118,7 @@ async fn a_channel_is_used_between_its_joined_and_its_end_and_never_again() {
     assert_eq!((key, session.hear(&send(1))), (ConnectionKey(1), None));
     assert_eq!(session.own()[0]["code"], "unknown_channel");
     assert!(session.carrier.awaits_entry(key));
-    session.carrier.entered(key, None);
+    assert_eq!(session.carrier.entered(key, None), None);
     session.said(1, welcome());
     assert!(matches!(session.hear(&send(1)), Some(SessionCommand::Send(ConnectionKey(1), _))));
     assert_eq!(session.said(1, goodbye(4000)), [closed(1, 4000, "why")]);
@@ -241,7 +241,68 @@ async fn a_stopping_node_closes_the_session_with_1012() {
     // Nothing is joined any more, and nothing is written after the close frame.
     assert_eq!(session.hear(&json!({"type": "join", "ref": 1, "room": "den"})), None);
     session.hear(&json!({"type": "ping"}));
-    assert_eq!(session.own(), [json!(null); 0]);
+    assert_eq!((session.carrier.waiting(), session.own()), (0, Vec::new()));
+    assert!(!session.carrier.has_own());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_closes_its_client_before_the_driver_has_it_leaves_nothing() {
+    let mut session = Session::open(None);
+    let ask = json!({"type": "join", "ref": 1, "room": "den"});
+    let Some(SessionCommand::Join(key, _)) = session.hear(&ask) else { panic!("no join") };
+    assert_eq!(session.said(key.0, welcome())[0]["ref"], 1);
+    assert_eq!(session.said(key.0, goodbye(4000)), [closed(key.0, 4000, "why")]);
+    assert_eq!(session.said(key.0, goodbye(4000)), [json!(null); 0]);
+    assert_eq!(session.hear(&json!({"type": "leave", "channel": key.0})), None);
+    assert_eq!(session.own()[0]["code"], "unknown_channel");
+    assert_eq!(session.carrier.departures(), [], "the driver has nothing to part from");
+    let ending = Ending { frame: CloseFrame::new(4000, "why"), handshake: CloseHandshake::Clean };
+    assert_eq!(session.carrier.entered(key, None), Some(ending));
+    assert_eq!((session.own(), session.carrier.awaits_entry(key)), (Vec::new(), false));
+    assert_eq!(session.carrier.channels.len(), 1);
+    // If the answer to the join does not come in time, the client knows the end already.
+    let Some(SessionCommand::Join(key, _)) = session.hear(&ask) else { panic!("no join") };
+    session.said(key.0, welcome());
+    session.said(key.0, goodbye(4000));
+    let late = SessionRefusal::new(Some(1), SessionErrorName::TimedOut, "late");
+    session.carrier.join_failed(key, &late);
+    assert_eq!((session.own(), session.carrier.channels.len()), (Vec::new(), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overflow_before_the_greeting_refuses_the_join() {
+    let ask = |reference: u64| json!({"type": "join", "ref": reference, "room": "den"});
+    for is_entered_first in [false, true] {
+        let mut session = Session::open(None);
+        let Some(SessionCommand::Join(key, _)) = session.hear(&ask(5)) else { panic!("no join") };
+        let ending = if is_entered_first {
+            assert_eq!(session.carrier.entered(key, None), None);
+            assert_eq!(session.said(key.0, OutboxItem::Overflow), [json!(null); 0]);
+            session.carrier.departures().pop().map(|(_, ending)| ending)
+        } else {
+            assert_eq!(session.said(key.0, OutboxItem::Overflow), [json!(null); 0]);
+            session.carrier.entered(key, None)
+        };
+        assert_eq!(ending.map(|ending| ending.handshake), Some(CloseHandshake::Missing));
+        let own = session.own();
+        assert_eq!((own.len(), &own[0]["code"]), (1, &json!("too_slow")), "{own:?}");
+        assert_eq!((&own[0]["ref"], &own[0]["channel"]), (&json!(5), &Value::Null));
+        assert_eq!(session.carrier.channels.len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_to_a_client_that_has_closed() {
+    let mut session = Session::open(None);
+    session.hear(&json!({"type": "ping", "ref": 1}));
+    session.carrier.client_closed();
+    assert_eq!(session.carrier.waiting(), 0);
+    assert_eq!(session.said(0, OutboxItem::Message(Message::text("a"))), [json!(null); 0]);
+    assert_eq!(session.said(0, goodbye(4000)), [json!(null); 0]);
+    assert_eq!(session.carrier.departures().len(), 1);
+    assert_eq!((session.own(), session.ended(WireEnd::Lost, 0)), (Vec::new(), Vec::new()));
+    let acts = session.ended(WireEnd::Closed(CloseFrame::new(1000, "")), 0);
+    assert_eq!(acts, [CarrierAct::HangUp(Farewell::Reply)]);
 }
 
 /// Something that happens to a session.
@@ -333,8 +394,9 @@ proptest! {
                     drop(session.carrier.hear(Message::Binary(bytes.into())));
                 }
                 Step::Entered(key) if joining.remove(&key) => {
-                    session.carrier.entered(ConnectionKey(key), None);
-                    open.insert(key);
+                    let ending = session.carrier.entered(ConnectionKey(key), None);
+                    let set = if ending.is_some() { &mut gone } else { &mut open };
+                    set.insert(key);
                 }
                 Step::Failed(key) if joining.remove(&key) => {
                     let refusal =

@@ -20,6 +20,8 @@ pub(super) struct ChannelTable {
     open: Mutex<HashMap<usize, OpenChannel>>,
     /// Signalled when frames are written.
     pub(super) drained: Notify,
+    /// Signalled when a connection has left the table.
+    pub(super) parted: Notify,
 }
 
 /// A connection in a room. Cheap to clone; clones are the same connection.
@@ -41,7 +43,8 @@ impl OpenChannel {
 impl ChannelTable {
     /// Makes a table without channels.
     pub(super) fn new(session: Session, outboxes: Outboxes) -> Self {
-        Self { session, outboxes, open: Mutex::default(), drained: Notify::new() }
+        let (drained, parted) = (Notify::new(), Notify::new());
+        Self { session, outboxes, open: Mutex::default(), drained, parted }
     }
 
     /// Adds a connection.
@@ -91,6 +94,7 @@ impl Memberships for ChannelTable {
         // A message that still waits for space holds the connection a little longer, without its outputs.
         if let Some(channel) = lock(&self.open).remove(&key.0) {
             channel.joined.outbox.discard();
+            self.parted.notify_one();
         }
     }
 

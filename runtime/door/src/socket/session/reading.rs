@@ -5,6 +5,7 @@
 //! session. It does not know what frames look like.
 
 use super::channels::{ChannelTable, OpenChannel};
+use super::lanes::{LaneItem, Lanes};
 use super::{EnteredRoom, RenewedToken};
 use crate::answer::Answers;
 use crate::carrier::{
@@ -17,13 +18,10 @@ use crate::upgrade::Socket;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, SplitStream};
 use futures_util::{FutureExt, StreamExt};
-use hashbrown::HashMap;
-use room_core::byte_budget::BytePermit;
 use room_core::event::Message;
-use room_core::limits::size;
+use room_core::limits::{ms, size};
 use room_core::metrics::{AuthRefusal, DoorMetrics};
 use room_rooms::room::{ClientDelivery, ConnectionKey, DeliveryAck, OfferRefused, RoomError};
-use std::collections::VecDeque;
 
 /// The driver of a session.
 type SessionDriver = Driver<RoomOne, ChannelTable>;
@@ -34,34 +32,11 @@ struct SessionReader<'a> {
     metrics: &'a DoorMetrics,
     /// What goes on beside the reading.
     work: FuturesUnordered<BoxFuture<'a, WorkDone>>,
-    lanes: HashMap<usize, Lane>,
-    waiting: WaitingMessages,
+    lanes: Lanes,
     /// True while a newer token is checked.
     is_renewing: bool,
-}
-
-/// What goes on to one channel.
-struct Lane {
-    answers: Answers,
-    /// What waits behind the message that is waiting for space.
-    queue: VecDeque<LaneItem>,
-    /// True while a message waits for space.
-    is_waiting: bool,
-    /// True when the client leaves behind what waits.
-    is_leaving: bool,
-}
-
-enum LaneItem {
-    Send(ClientDelivery),
-    Leave(Option<u64>),
-}
-
-/// The messages of a session that wait for space in mailboxes.
-struct WaitingMessages {
-    count: usize,
-    bytes: usize,
-    /// Covers `bytes`.
-    permit: BytePermit,
+    /// How many messages were answered without their rooms.
+    answered: u64,
 }
 
 /// Something beside the reading has ended.
@@ -87,34 +62,11 @@ impl ReadMemberships<RoomOne> for ChannelTable {
             driver,
             metrics,
             work: FuturesUnordered::new(),
-            lanes: HashMap::new(),
-            waiting: WaitingMessages { count: 0, bytes: 0, permit },
+            lanes: Lanes::new(permit),
             is_renewing: false,
+            answered: 0,
         };
         reader.read(stream).await
-    }
-}
-
-impl WaitingMessages {
-    /// Takes a message in, if the bounds allow it. One message may wait in any case.
-    fn take(&mut self, bytes: usize, driver: &SessionDriver) -> bool {
-        let limits = &driver.limits;
-        let sum = self.bytes + bytes;
-        let fits = self.count < size(limits.session_waiting_max)
-            && sum <= size(limits.session_waiting_bytes_max)
-            && self.permit.cover(sum);
-        let may_wait = fits || self.count == 0;
-        if may_wait {
-            self.count += 1;
-            self.bytes = sum;
-        }
-        may_wait
-    }
-
-    fn give_back(&mut self, bytes: usize) {
-        self.count = self.count.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
-        self.permit.shrink(self.bytes);
     }
 }
 
@@ -129,6 +81,10 @@ impl<'a> SessionReader<'a> {
                 biased;
                 Some(done) = self.work.next(), if !self.work.is_empty() => {
                     self.finish(done);
+                    continue;
+                }
+                () = driver.memberships.parted.notified() => {
+                    self.lanes.sweep(|key| driver.memberships.get(key).is_some());
                     continue;
                 }
                 () = driver.memberships.drained.notified(), if is_unread => continue,
@@ -147,9 +103,32 @@ impl<'a> SessionReader<'a> {
                 Ok(ClientInput::SignOfLife) => {
                     self.driver.driven().carrier.heard(ClientInput::SignOfLife);
                 }
-                Err(end) => return self.driver.end(end).await,
+                Err(end) => {
+                    self.pass_on_rest(&end).await;
+                    return self.driver.end(end).await;
+                }
             }
         }
+    }
+
+    /// Passes on what still waits for space, for a time, if it was the client's will to end the socket, or its fault.
+    async fn pass_on_rest(&mut self, end: &WireEnd) {
+        match end {
+            WireEnd::Lost => return,
+            WireEnd::Closed(_) => self.driver.driven().carrier.client_closed(),
+            WireEnd::Fault(_) => {}
+        }
+        let patience = ms(self.driver.limits.close_ms_max);
+        let rest = async {
+            while !self.lanes.are_idle() {
+                match self.work.next().await {
+                    Some(done) => self.finish(done),
+                    None => return,
+                }
+            }
+        };
+        // What no room has taken by then is lost.
+        drop(tokio::time::timeout(patience, rest).await);
     }
 
     /// Returns true if the client does not read the answers to its frames, so that its further frames are not read.
@@ -174,7 +153,7 @@ impl<'a> SessionReader<'a> {
             }
             Some(SessionCommand::Leave(key, reference)) => {
                 self.entered(key).await;
-                match self.lanes.get_mut(&key.0).filter(|lane| lane.is_waiting) {
+                match self.lanes.get(key).filter(|lane| lane.is_waiting) {
                     Some(lane) if lane.is_leaving => {
                         self.driver.driven().carrier.unknown(key.0, reference);
                     }
@@ -188,6 +167,11 @@ impl<'a> SessionReader<'a> {
             Some(SessionCommand::Send(key, delivery)) => {
                 self.entered(key).await;
                 self.send(key, delivery);
+                if self.answered >= self.driver.limits.socket_batch_frames_max {
+                    // No room slows this client down, so this side yields to the writing side here.
+                    self.answered = 0;
+                    tokio::task::yield_now().await;
+                }
             }
             Some(SessionCommand::Token(reference, token)) => self.renew(reference, token),
             None => {}
@@ -219,12 +203,7 @@ impl<'a> SessionReader<'a> {
             return;
         };
         let reference = delivery.reference;
-        let lane = self.lanes.entry(key.0).or_insert_with(|| Lane {
-            answers: Answers::new(channel.joined.answers.clone()),
-            queue: VecDeque::new(),
-            is_waiting: false,
-            is_leaving: false,
-        });
+        let lane = self.lanes.of(key, || Answers::new(channel.joined.answers.clone()));
         if lane.is_leaving {
             self.driver.driven().carrier.unknown(key.0, reference);
             return;
@@ -234,6 +213,7 @@ impl<'a> SessionReader<'a> {
             if let Some(reference) = reference {
                 channel.joined.outbox.acknowledge(DeliveryAck { reference, outcome: Ok(()) });
             }
+            self.answered += 1;
             return;
         }
         if !channel.may_send() {
@@ -245,25 +225,29 @@ impl<'a> SessionReader<'a> {
             return self.refuse(key, reference, error);
         }
         if lane.is_waiting {
-            match self.waiting.take(bytes, self.driver) {
-                true => lane.queue.push_back(LaneItem::Send(delivery)),
-                false => self.refuse(key, reference, RoomError::Busy),
+            if !self.lanes.take(bytes, &self.driver.limits) {
+                return self.refuse(key, reference, RoomError::Busy);
+            }
+            if let Some(lane) = self.lanes.get(key) {
+                lane.queue.push_back(LaneItem::Send(delivery));
             }
             return;
         }
         match channel.joined.offer(delivery) {
             // A room that is gone has ended the channel: the client reads of that next.
             Ok(()) | Err(OfferRefused::Gone) => {}
-            Err(OfferRefused::Full(delivery)) => match self.waiting.take(bytes, self.driver) {
-                true => self.wait(key, channel, delivery),
-                false => self.refuse(key, reference, RoomError::Busy),
-            },
+            Err(OfferRefused::Full(delivery)) => {
+                match self.lanes.take(bytes, &self.driver.limits) {
+                    true => self.wait(key, channel, delivery),
+                    false => self.refuse(key, reference, RoomError::Busy),
+                }
+            }
         }
     }
 
     /// Waits for space for a message, beside the reading.
     fn wait(&mut self, key: ConnectionKey, channel: OpenChannel, delivery: ClientDelivery) {
-        if let Some(lane) = self.lanes.get_mut(&key.0) {
+        if let Some(lane) = self.lanes.get(key) {
             lane.is_waiting = true;
         }
         let (reference, bytes) = (delivery.reference, delivery.message.len());
@@ -285,17 +269,7 @@ impl<'a> SessionReader<'a> {
     fn leave(&mut self, key: ConnectionKey, reference: Option<u64>) {
         // A session goes on without rooms.
         self.driver.act(|carrier, acts| carrier.leave(key, reference, acts));
-        self.drop_lane(key);
-    }
-
-    /// Forgets what waits for a channel that has ended.
-    fn drop_lane(&mut self, key: ConnectionKey) {
-        let Some(lane) = self.lanes.remove(&key.0) else { return };
-        for item in lane.queue {
-            if let LaneItem::Send(delivery) = item {
-                self.waiting.give_back(delivery.message.len());
-            }
-        }
+        self.lanes.end(key);
     }
 
     /// Checks a newer token, beside the reading.
@@ -321,14 +295,19 @@ impl<'a> SessionReader<'a> {
         match done {
             WorkDone::Joined(key, Ok(entered)) => {
                 let end = self.end_of(entered.joined.ends_ms);
-                self.driver.memberships.open(key, entered);
-                self.driver.act(|carrier, _| carrier.entered(key, end));
+                let mut ending = None;
+                self.driver.act(|carrier, _| ending = carrier.entered(key, end));
+                match ending {
+                    // The room has said goodbye already, so there is no channel for it.
+                    Some(ending) => entered.joined.ended(ending),
+                    None => self.driver.memberships.open(key, entered),
+                }
             }
             WorkDone::Joined(key, Err(refusal)) => {
                 self.driver.driven().carrier.join_failed(key, &refusal);
             }
             WorkDone::Sent { key, reference, bytes, outcome } => {
-                self.waiting.give_back(bytes);
+                self.lanes.give_back(bytes);
                 // A room that is gone has ended the channel.
                 if let Err(error @ RoomError::Busy) = outcome {
                     self.refuse(key, reference, error);
@@ -345,8 +324,8 @@ impl<'a> SessionReader<'a> {
 
     /// Passes on what waited behind a message.
     fn go_on(&mut self, key: ConnectionKey) {
-        let Some(channel) = self.driver.memberships.get(key) else { return self.drop_lane(key) };
-        let Some(lane) = self.lanes.get_mut(&key.0) else { return };
+        let Some(channel) = self.driver.memberships.get(key) else { return self.lanes.end(key) };
+        let Some(lane) = self.lanes.get(key) else { return };
         lane.is_waiting = false;
         match lane.queue.pop_front() {
             // It counts among those that wait already.
