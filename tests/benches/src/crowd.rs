@@ -33,6 +33,19 @@ pub(crate) async fn hold(addr: SocketAddr, names: Vec<String>) -> Result<Vec<Cli
     stream::iter(clients).buffered(TOGETHER).try_collect().await
 }
 
+/// Lets a client into each room that may come back, and cuts its connection.
+///
+/// # Errors
+/// One of them is refused.
+pub(crate) async fn lose(addr: SocketAddr, names: Vec<String>) -> Result<()> {
+    let lost = names.into_iter().map(|room| async move {
+        let coming = Client::connect_returning(addr, &room);
+        let client = timeout(PATIENCE, coming).await;
+        client.with_context(|| format!("{room} does not answer"))?.map(drop)
+    });
+    stream::iter(lost).buffer_unordered(TOGETHER).try_collect().await
+}
+
 /// Lets a client into each room, sends a message, waits for the answer, and leaves.
 ///
 /// # Errors
@@ -79,14 +92,26 @@ async fn patient(room: String, addr: SocketAddr, say: Option<&'static str>) -> R
 /// # Errors
 /// That does not happen in time, or the server has no such metric.
 pub(crate) async fn settled(addr: SocketAddr, metric: &str, most: f64) -> Result<()> {
+    until(addr, metric, |now| now <= most).await.with_context(|| format!("it should be {most}"))
+}
+
+/// Waits until a number of the server's metrics is at least `least`.
+///
+/// # Errors
+/// That does not happen in time, or the server has no such metric.
+pub(crate) async fn reached(addr: SocketAddr, metric: &str, least: f64) -> Result<()> {
+    until(addr, metric, |now| now >= least).await.with_context(|| format!("it should be {least}"))
+}
+
+async fn until(addr: SocketAddr, metric: &str, is_wanted: impl Fn(f64) -> bool) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     loop {
         let now = gauge(addr, metric).await?;
-        if now <= most {
+        if is_wanted(now) {
             return Ok(());
         }
         if Instant::now() > end {
-            bail!("{metric} is {now} for {PATIENCE:?}, and should be {most}");
+            bail!("{metric} is {now} for {PATIENCE:?}");
         }
         sleep(ASKED_EVERY).await;
     }

@@ -20,18 +20,34 @@ impl Client {
         Self::connect_to(addr, &addr.to_string(), room).await
     }
 
+    /// As [`Client::connect`], with the subprotocol by which a client may come back.
+    pub(crate) async fn connect_returning(addr: std::net::SocketAddr, room: &str) -> Result<Self> {
+        let offer = "sec-websocket-protocol: room.ids\r\n";
+        Self::connect_with(addr, &addr.to_string(), room, offer).await
+    }
+
     /// As [`Client::connect`], to the project that answers to this host.
     pub(crate) async fn connect_to(
         addr: std::net::SocketAddr,
         host: &str,
         room: &str,
     ) -> Result<Self> {
+        Self::connect_with(addr, host, room, "").await
+    }
+
+    /// Connects with these further lines of the request's head.
+    async fn connect_with(
+        addr: std::net::SocketAddr,
+        host: &str,
+        room: &str,
+        lines: &str,
+    ) -> Result<Self> {
         let mut tcp = TcpStream::connect(addr).await?;
         tcp.set_nodelay(true)?;
         let request = format!(
             "GET /parties/main/{room} HTTP/1.1\r\nhost: {host}\r\nupgrade: websocket\r\n\
              connection: upgrade\r\nsec-websocket-version: 13\r\n\
-             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{lines}\r\n"
         );
         tcp.write_all(request.as_bytes()).await?;
         let mut client = Self { tcp, buffer: Vec::with_capacity(64 * 1024), start: 0 };

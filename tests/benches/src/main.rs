@@ -35,6 +35,7 @@ mod page;
 mod process;
 mod projects;
 mod raw;
+mod returning;
 mod rollout;
 mod rooms;
 mod scale;

@@ -92,11 +92,11 @@ pub(crate) async fn visited(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 /// Returns a reading of a server when nothing has happened for a while.
-async fn settled(server: &Server) -> Result<Held> {
+pub(crate) async fn settled(server: &Server) -> Result<Held> {
     sleep(SETTLED).await;
     Held::of(server.pid())
 }
 
-fn kib(bytes: f64) -> (f64, &'static str) {
+pub(crate) fn kib(bytes: f64) -> (f64, &'static str) {
     (bytes / 1_024.0, "KiB")
 }

@@ -15,6 +15,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
+/// How long a client may be away.
+const AWAY: &str = "10m";
+
 /// The configuration of a node.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -39,10 +42,15 @@ pub(crate) enum Remembered {
     InMemory,
     /// The last hundred, in the store.
     Stored,
+    /// As many as fit into the limits, in memory, and connections whose clients are away.
+    Returning,
 }
 
 impl Remembered {
     fn retention(self) -> RetentionSettings {
+        if self == Self::Returning {
+            return RetentionSettings { resume: AWAY.parse().ok(), history: None };
+        }
         let durable = self == Self::Stored;
         let history = HistorySetting { keep: Some(100), keep_for: None, durable };
         let history = (self != Self::Nothing).then_some(history);

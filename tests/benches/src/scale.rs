@@ -5,7 +5,8 @@
 
 use crate::page::{self, Row};
 use crate::{
-    crowded, edits, greedy, growth, guest, memory, neighbours, process, projects, rollout, tool,
+    crowded, edits, greedy, growth, guest, memory, neighbours, process, projects, returning,
+    rollout, tool,
 };
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
@@ -35,10 +36,11 @@ impl Bench {
 /// A part: its name on the command line, and the function that measures it.
 type Part = (&'static str, fn(&Bench) -> Result<Vec<Row>>);
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("memory", memory::rows),
     ("live", crowded::rows),
     ("visits", memory::visited),
+    ("returning", returning::rows),
     ("growth", growth::rows),
     ("deploy", rollout::rows),
     ("neighbours", neighbours::rows),
