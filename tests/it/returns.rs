@@ -1,7 +1,7 @@
 //! Sockets of the subprotocol `room.ids`: clients that are lost and come back, and the examples of `sdk/PROTOCOL.md`.
 
-use room_runtime::{HistorySetting, RetentionSettings};
-use room_tests::{Got, Requests, Setup, TestClient, TestNode, until};
+use room_runtime::{HistorySetting, PartyConfig, RetentionSettings};
+use room_tests::{Got, Requests, Setup, TestClient, TestNode, guest, until};
 use serde_json::{Value, json};
 
 const PAGE: &str = include_str!("../../sdk/PROTOCOL.md");
@@ -31,7 +31,11 @@ struct Client {
 
 impl Client {
     async fn open(node: &TestNode, query: &str) -> Self {
-        let path = format!("/parties/main/{query}");
+        Self::open_in(node, "main", query).await
+    }
+
+    async fn open_in(node: &TestNode, party: &str, query: &str) -> Self {
+        let path = format!("/parties/{party}/{query}");
         let headers = [("sec-websocket-protocol", "room.ids")];
         let socket = TestClient::try_connect(node.addr(), &path, &headers).await;
         let mut socket = socket.unwrap();
@@ -221,6 +225,35 @@ async fn history_is_read_after_a_restart_and_an_unknown_id_is_a_gap() {
     assert_eq!((a.arrival(), &a.welcome["gap"]), ("gap", &json!("unknown_id")));
     let b = Client::open(&node, &format!("lobby?_pk=b&_since={epoch}-{undone}")).await;
     assert_eq!((b.arrival(), &b.welcome["gap"]), ("gap", &json!("unknown_id")));
+}
+
+#[tokio::test]
+async fn a_client_continues_in_a_renamed_party_and_in_the_copy_of_a_room() {
+    let node = durable().start().await;
+    let mut b = node.connect("lobby?_pk=b").await;
+    let mut a = Client::open(&node, "lobby?_pk=a").await;
+    b.tell(json!([{"broadcast": "1"}])).await;
+    assert_eq!((a.hears().await, b.text().await), ("1".to_owned(), "1".to_owned()));
+    let card = a.lose();
+    b.tell(json!([{"broadcast": "2"}, {"send_to": ["a", "3"]}])).await;
+    assert_eq!(b.text().await, "2");
+    let secret = format!("Bearer {}", node.secret());
+    let operator = [("authorization", secret.as_str())];
+    let rooms = "/_room/admin/rooms/main";
+    let export = node.request("GET", &format!("{rooms}/lobby/export"), &operator, &[]).await;
+    let copied = node.request("PUT", &format!("{rooms}/copy/import"), &operator, &export.body).await;
+    assert_eq!(copied.status, 200, "{}", copied.text());
+    let chat = PartyConfig {
+        name: "chat".to_owned(),
+        was: Some("main".to_owned()),
+        ..node.party(guest("puppet"), &[])
+    };
+    node.deploy_project(vec![chat]).await.unwrap();
+    for room in ["lobby", "copy"] {
+        let mut a = Client::open_in(&node, "chat", &format!("{room}?_pk=a&{card}")).await;
+        assert_eq!(a.arrival(), "continued", "{room}");
+        assert_eq!((a.hears().await, a.hears().await), ("2".to_owned(), "3".to_owned()), "{room}");
+    }
 }
 
 #[tokio::test]
