@@ -6,6 +6,8 @@
 mod node;
 #[path = "common/project.rs"]
 mod project;
+#[path = "common/typed.rs"]
+mod typed;
 
 use project::Project;
 use std::path::{Path, PathBuf};
@@ -96,6 +98,11 @@ fn a_page_enters_a_deployed_room_with_all_that_a_stock_client_offers() {
 fn a_page_of_another_origin_loads_the_client_from_the_server() {
     let project = Project::copy("tests/conformance/guest", "browser-client");
     run(&project, "client");
+}
+
+#[test]
+fn a_page_of_another_origin_enters_rooms_by_each_transport() {
+    run(&typed::copy("tests/client/room", "browser-rooms"), "rooms");
 }
 
 #[test]

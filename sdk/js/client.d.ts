@@ -46,6 +46,8 @@ export interface PartySocketOptions extends RoomAddress {
   maxRetries?: number;
   /** Messages that wait for a connection; further ones are dropped. Default: no bound. */
   maxEnqueuedMessages?: number;
+  /** Their bytes; what would be more is dropped. Default: no bound. */
+  maxEnqueuedBytes?: number;
   /** False keeps it closed after this close. Final codes (4009, 4400 to 4499) keep it closed in any case. */
   shouldReconnectOnClose?: (event: CloseEvent) => boolean;
   /** True silences the warning about a slash in a name. */
@@ -65,18 +67,219 @@ export interface PartyFetchOptions extends RoomAddress {
   fetch?: typeof fetch;
 }
 
+/** How the client has come to its connection: see `PROTOCOL.md`. */
+export type Arrival = "new" | "resumed" | "continued" | "gap";
+
+/** Why messages are missing. */
+export type Gap = "too_old" | "unknown_id" | "unknown_connection" | (string & {});
+
+/** `waiting`: it tries again after a while. `offline`: when the network is back. `paused`: when the page is looked at. */
+export type Status = "connecting" | "open" | "waiting" | "offline" | "paused" | "closed";
+
+export type TransportName = "websocket" | "sse" | "poll";
+
+/** A token, or what returns the newest one. */
+export type TokenProvider = string | null | undefined | (() => string | null | undefined | Promise<string | null | undefined>);
+
+/** How much of the time before a new client gets: a number of messages, or a time such as `30s`. */
+export type Rewind = number | string;
+
+/** Options of a `RoomClient`: those of a `PartySocket`, and more. */
+export interface RoomClientOptions extends PartySocketOptions {
+  /** Who the client is. A function is called for each connection, and before the token's end, for a newer one. */
+  token?: TokenProvider;
+  /** What a new client gets of the time before. */
+  rewind?: Rewind;
+  /** The ways to the server, in the order in which they are tried. Default: all three. */
+  transports?: TransportName[];
+  /** False for a server that does not speak `room.1`: messages are sent as they are. Default true. */
+  session?: boolean;
+  /** Milliseconds that an acknowledgement may take. Default 10,000. */
+  ackTimeout?: number;
+  /** Milliseconds without a frame after which the client asks whether the server is there. Default 30,000. */
+  heartbeat?: number;
+  /** Milliseconds for which a page may be hidden before its client pauses. Default 30 minutes; `Infinity`: never. */
+  pauseAfter?: number;
+  /** Milliseconds before the first retry. Default 1,000. */
+  minReconnectionDelay?: number;
+  /** Messages that wait for a connection or an answer. A further one is refused with `queue_full`. Default 1,000. */
+  maxEnqueuedMessages?: number;
+  /** Their bytes. A message that would be more is refused with `queue_full`. Default 1 MiB. */
+  maxEnqueuedBytes?: number;
+  /** In place of the platform's `fetch`, for event streams and polls. */
+  fetch?: typeof fetch;
+}
+
+/** Options of one more room of a `RoomClient`. */
+export interface RoomOptions {
+  /** The party's name. Default `main`. */
+  party?: string;
+  /** The connection's id. Default: that of the client. */
+  id?: string;
+  /** Parameters, as of a URL. */
+  query?: QueryProvider;
+  /** A token for this room alone, such as a ticket. */
+  token?: TokenProvider;
+  /** What a new client gets of the time before. */
+  rewind?: Rewind;
+  /** True if it is to be joined when `enter` is called. */
+  startClosed?: boolean;
+  disableNameValidation?: boolean;
+}
+
+export interface SendOptions {
+  /** True asks for an acknowledgement: `send` returns a promise. */
+  ack?: boolean;
+  /** True sends it again also where it may be handled twice: after a connection that could not be resumed. */
+  again?: boolean;
+  /** Milliseconds that the acknowledgement may take. Default: `ackTimeout` of the client. */
+  timeout?: number;
+}
+
+/** Why something was refused. `CLIENT.md` lists the codes of the client, and `PROTOCOL.md` those of the server. */
+export class RoomError extends Error {
+  constructor(code: string, message: string, retryMs?: number);
+  readonly code: string;
+  /** After how many milliseconds the same may succeed; undefined if it may not. */
+  readonly retryMs: number | undefined;
+}
+
+/** One user in a room. */
+export interface PresenceEntry<T = unknown> {
+  user: string;
+  /** What the user shows. */
+  data: T;
+  /** How many connections the user has. */
+  connections: number;
+  /** What the user does now, such as `typing`. */
+  flags: string[];
+}
+
+export interface PresenceChange<T = unknown> {
+  joined: PresenceEntry<T>[];
+  updated: PresenceEntry<T>[];
+  left: string[];
+}
+
+/** Who is in a room. */
+export interface Presence<T = unknown> {
+  /** By the user's name. It is another map after each change. */
+  readonly users: ReadonlyMap<string, PresenceEntry<T>>;
+  /** Shows this to all in the room, from now on; null leaves. A refusal is an `error` of the room. */
+  set(data: T | null): void;
+  /** Shows a flag for some milliseconds, at most a minute; 0 ends it. Default 5,000. */
+  flag(name: string, forMs?: number): void;
+}
+
+export interface StatusEvent extends Event {
+  readonly status: Status;
+}
+export interface OpenEvent extends Event {
+  readonly arrival: Arrival;
+}
+export interface GapEvent extends Event {
+  readonly gap: Gap;
+}
+export interface PresenceEvent<T = unknown> extends Event, PresenceChange<T> {
+  readonly users: ReadonlyMap<string, PresenceEntry<T>>;
+}
+/** `lastEventId` is the id of the message. */
+export interface RoomMessageEvent<T = any> extends MessageEvent<T> {
+  /** True for a message of the time before, which `rewind` asked for. */
+  readonly replayed: boolean;
+}
+
 export interface PartySocketEventMap {
-  open: Event;
-  message: MessageEvent;
+  open: OpenEvent;
+  message: RoomMessageEvent;
   close: CloseEvent;
   error: ErrorEvent;
+}
+
+export interface RoomEventMap extends PartySocketEventMap {
+  status: StatusEvent;
+  gap: GapEvent;
+  presence: PresenceEvent;
 }
 
 /** True for the close codes after which another try would end the same way: 4009 and 4400 to 4499. */
 export function isFinal(code: number): boolean;
 
+/** One room, as a page sees it. A `RoomClient` makes it. */
+export class Room extends EventTarget {
+  protected constructor();
+
+  onopen: ((event: OpenEvent) => void) | null;
+  onmessage: ((event: RoomMessageEvent) => void) | null;
+  onclose: ((event: CloseEvent) => void) | null;
+  onerror: ((event: ErrorEvent) => void) | null;
+  onstatus: ((event: StatusEvent) => void) | null;
+  ongap: ((event: GapEvent) => void) | null;
+  onpresence: ((event: PresenceEvent) => void) | null;
+
+  /** The connection's id, which stays when it comes back. */
+  readonly id: string;
+  readonly _pk: string;
+  /** The address of the room without the query. */
+  readonly roomUrl: string;
+  readonly _pkurl: string;
+  /** The party's name. */
+  readonly name: string;
+  readonly room: string | undefined;
+  readonly host: string;
+  /** With a slash at its start, or empty. */
+  readonly path: string;
+  readonly basePath: string | undefined;
+
+  /** Who is in the room. */
+  readonly presence: Presence<any>;
+  /** What a page shows of its connection. */
+  readonly status: Status;
+  /** How it has come to its latest connection. */
+  readonly arrival: Arrival | undefined;
+  readonly readyState: 0 | 1 | 2 | 3;
+  /** Bytes that were given to `send` and have not left for the network. */
+  readonly bufferedAmount: number;
+  binaryType: BinaryType;
+
+  /** Sends, or keeps for the next connection. True if it was sent now. */
+  send(message: Message, options?: SendOptions & { ack?: false }): boolean;
+  /**
+   * Sends, and resolves when the message's turn is durable.
+   * @throws a `RoomError`, as a rejection: of the server, or `no_answer`, `lost`, `queue_full`, `closed`, `left`, `no_acks`.
+   */
+  send(message: Message, options: SendOptions & { ack: true }): Promise<void>;
+  /** Takes the messages that wait out of the queue. Those that wait for an acknowledgement are rejected with `dropped`. */
+  drainQueuedMessages(): Message[];
+  /** Joins the room, if it does not yet. */
+  enter(): void;
+  /** Leaves the room. The `close` event is dispatched before this returns. */
+  leave(): void;
+
+  addEventListener<K extends keyof RoomEventMap>(
+    type: K,
+    listener: (event: RoomEventMap[K]) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener<K extends keyof RoomEventMap>(
+    type: K,
+    listener: (event: RoomEventMap[K]) => void,
+    options?: boolean | EventListenerOptions,
+  ): void;
+  removeEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: boolean | EventListenerOptions,
+  ): void;
+}
+
 /** A WebSocket to a room. It connects when it is made, and again whenever the connection is lost. */
-export class PartySocket extends EventTarget {
+export class PartySocket extends Room {
   static readonly CONNECTING: 0;
   static readonly OPEN: 1;
   static readonly CLOSING: 2;
@@ -93,42 +296,15 @@ export class PartySocket extends EventTarget {
   readonly CLOSING: 2;
   readonly CLOSED: 3;
 
-  onopen: ((event: Event) => void) | null;
-  onmessage: ((event: MessageEvent) => void) | null;
-  onclose: ((event: CloseEvent) => void) | null;
-  onerror: ((event: ErrorEvent) => void) | null;
-
-  /** The connection's id, which stays when it comes back. */
-  readonly id: string;
-  readonly _pk: string;
-  /** The address of the room without the query. */
-  readonly roomUrl: string;
-  readonly _pkurl: string;
-  /** The party's name. */
-  readonly name: string;
-  readonly room: string | undefined;
-  readonly host: string;
-  /** With a slash at its start, or empty. */
-  readonly path: string;
-  readonly basePath: string | undefined;
-
   /** The address of the latest try. */
   readonly url: string;
   readonly protocol: string;
   readonly extensions: string;
-  readonly readyState: 0 | 1 | 2 | 3;
   /** How often it has tried again since a connection lasted for `minUptime`. */
   readonly retryCount: number;
   /** False once it stays closed until `reconnect` is called. */
   readonly shouldReconnect: boolean;
-  /** Bytes that were given to `send` and have not left for the network. */
-  readonly bufferedAmount: number;
-  binaryType: BinaryType;
 
-  /** Sends, or keeps for the next connection. True if it was sent now. */
-  send(message: Message): boolean;
-  /** Takes the messages that wait out of the queue. */
-  drainQueuedMessages(): Message[];
   /**
    * Closes for good: only `reconnect` opens it again. The `close` event is dispatched before this returns.
    * @throws if the code or the reason is invalid; nothing has changed then.
@@ -144,27 +320,18 @@ export class PartySocket extends EventTarget {
 
   /** Asks the room over HTTP. */
   static fetch(options: PartyFetchOptions, init?: RequestInit): Promise<Response>;
+}
 
-  addEventListener<K extends keyof PartySocketEventMap>(
-    type: K,
-    listener: (event: PartySocketEventMap[K]) => void,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
-  addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | AddEventListenerOptions,
-  ): void;
-  removeEventListener<K extends keyof PartySocketEventMap>(
-    type: K,
-    listener: (event: PartySocketEventMap[K]) => void,
-    options?: boolean | EventListenerOptions,
-  ): void;
-  removeEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: boolean | EventListenerOptions,
-  ): void;
+/** A client of one room or several, which misses nothing that the server still knows. `CLIENT.md` is its guide. */
+export class RoomClient extends PartySocket {
+  constructor(options: RoomClientOptions);
+
+  /** The way to the server, while it is open. */
+  readonly transport: TransportName | undefined;
+
+  /** Joins one more room, over the same socket if the server can; with `startClosed` when `enter` is called. */
+  join(name: string, options?: RoomOptions): Room;
+  updateProperties(options: Partial<RoomClientOptions>): void;
 }
 
 export default PartySocket;

@@ -202,6 +202,11 @@ async fn client_js_is_served_to_any_origin_and_cached() {
     assert_eq!(reply.header("cross-origin-resource-policy"), Some("cross-origin"));
     assert_eq!(reply.header("cache-control"), Some("public, max-age=3600"));
     assert!(reply.text().contains("export class PartySocket"));
+    // What it imports is beside it.
+    let module = node.get("/_room/client/session.js").await;
+    assert_eq!((module.status, module.header("access-control-allow-origin")), (200, Some("*")));
+    assert!(module.text().contains("export class Session"));
+    assert_eq!(node.get("/_room/client/nothing.js").await.status, 404);
     let tag = reply.header("etag").unwrap().to_owned();
     let other = r#""other""#.to_owned();
     for (known, status) in [

@@ -69,13 +69,26 @@ const REACT_PAGE_LINE: &str = "- `page/`: the page, in React. `room dev` bundles
 pub(crate) const VENDORED_PACKAGE: &str = "vendor/roomkit";
 
 /// The files of the package.
-const ROOMKIT: [(&str, &str); 12] = [
+const ROOMKIT: [(&str, &str); 25] = [
     ("package.json", include_str!("../../../sdk/js/package.json")),
     ("README.md", include_str!("../../../sdk/js/README.md")),
+    ("CLIENT.md", include_str!("../../../sdk/js/CLIENT.md")),
     ("SERVER.md", include_str!("../../../sdk/js/SERVER.md")),
     ("TESTING.md", include_str!("../../../sdk/js/TESTING.md")),
     ("client.js", include_str!("../../../sdk/js/client.js")),
     ("client.d.ts", include_str!("../../../sdk/js/client.d.ts")),
+    ("client/address.js", include_str!("../../../sdk/js/client/address.js")),
+    ("client/frames.js", include_str!("../../../sdk/js/client/frames.js")),
+    ("client/link.js", include_str!("../../../sdk/js/client/link.js")),
+    ("client/posting.js", include_str!("../../../sdk/js/client/posting.js")),
+    ("client/presence.js", include_str!("../../../sdk/js/client/presence.js")),
+    ("client/room.js", include_str!("../../../sdk/js/client/room.js")),
+    ("client/session.js", include_str!("../../../sdk/js/client/session.js")),
+    ("client/websocket.js", include_str!("../../../sdk/js/client/websocket.js")),
+    ("react.js", include_str!("../../../sdk/js/react.js")),
+    ("react.d.ts", include_str!("../../../sdk/js/react.d.ts")),
+    ("backend.js", include_str!("../../../sdk/js/backend.js")),
+    ("backend.d.ts", include_str!("../../../sdk/js/backend.d.ts")),
     ("server.js", include_str!("../../../sdk/js/server.js")),
     ("server.d.ts", include_str!("../../../sdk/js/server.d.ts")),
     ("test.js", include_str!("../../../sdk/js/test.js")),

@@ -167,9 +167,11 @@ fn a_page_in_react_is_built_from_its_folder_and_its_bundle_is_ignored() {
 fn a_script_carries_the_whole_package() {
     let files = render(TemplateName::TypeScript, &name("x"), &Sdk::Copy, Home::Alone);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk/js");
-    let entries = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap());
-    let names = entries.filter(|entry| entry.file_type().unwrap().is_file());
-    let names = names.map(|entry| entry.file_name().into_string().unwrap());
+    let names = ["", "client/"].into_iter().flat_map(|folder| {
+        let entries = std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap());
+        let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+        files.map(move |entry| format!("{folder}{}", entry.file_name().into_string().unwrap()))
+    });
     // A project that exists needs no guide that leads to one, and has none of the tests that the comparison names.
     let is_carried = |name: &String| {
         !name.starts_with('.') && !name.starts_with("FROM_") && name != "COMPATIBILITY.md"

@@ -169,6 +169,7 @@ impl FrontDoor {
             .route("/_room/overlay.js", get(overlay::script))
             .route("/_room/overlay", get(overlay::events))
             .route("/_room/client.js", get(client::script))
+            .route("/_room/client/{module}", get(client::module))
             .route("/_room/openapi.json", get(openapi::describe))
             .route(publish::PATH, any(publish::many))
             .route("/_room/publish/{*room}", any(publish::single))

@@ -1,0 +1,492 @@
+// The way of a client's rooms to their server. Owns when it connects, by which carrier, and when it tries again.
+//
+// Invariant: one try runs at a time, and what belongs to an older one is not listened to. A try that fails is followed by a
+// later one, until the rooms want none. It does not know what rooms say.
+
+import { addressOf, isNear, queryOf, readHost, valueOf, withQuery } from "./address.js";
+import { ROOM_PROTOCOL } from "./frames.js";
+import { CLOSED, CONNECTING, OPEN, eventOf } from "./room.js";
+import { RoomError, Session } from "./session.js";
+import { AWAY, LOST, overWebSocket } from "./websocket.js";
+
+/** Clients that lost the same server come back spread over this part of their delay. */
+const SPREAD = 0.2;
+
+/** By the host: the transport that worked last on this page. */
+const remembered = new Map();
+
+/** What the codes of a refused `join` are as close codes. */
+const CLOSES = { unauthorized: 4401, forbidden: 4403, bad_room: 4400, malformed: 4400, not_found: 4404, origin: 4403 };
+
+/** True for the close codes after which another try would end the same way. */
+export function isFinal(code) {
+  return code === 4009 || (code >= 4400 && code <= 4499);
+}
+
+const asError = (error) => (error instanceof Error ? error : new Error(String(error)));
+
+export class Link {
+  #rooms = [];
+  #session = new Session((frame) => this.#carrier.write(frame));
+  #carrier = null;
+  /** Stands for the running try. */
+  #try = null;
+  #timer;
+  #uptime;
+  #pulse;
+  #retries = 0;
+  /** `idle`, `connecting`, `open`, `waiting`, `offline` or `paused`. */
+  #phase = "idle";
+  /** The newest carrier, also after its end. */
+  #latest = null;
+  /** What the carrier can, as the session is told. */
+  #can;
+  /** The room whose address the carrier has. */
+  #first;
+  /** The place of the carrier of the next try among the transports; undefined before the first try. */
+  #way;
+  /** True if the carrier of this try was opened. */
+  #opened = false;
+  /** True while the server checks a newer token. */
+  #asking = false;
+  #heardAt = 0;
+  #hiddenTimer;
+  #page = null;
+
+  /** `option` returns the latest value of an option of the client, or its default. */
+  constructor(option) {
+    this.option = option;
+  }
+
+  /** What the latest try has of a socket: `url`, `protocol`, `extensions`. */
+  get socket() { return this.#latest?.socket; }
+  get retries() { return this.#retries; }
+  get transport() { return this.#phase === "open" ? this.#name : undefined; }
+  get bufferedAmount() { return this.#carrier?.socket.bufferedAmount ?? 0; }
+
+  get #host() { return readHost(this.option("host")).host; }
+  get #transports() { return this.option("transports"); }
+  get #name() { return this.#transports[this.#way ?? 0]; }
+  /** True if it means to connect, and does not yet. */
+  get #isAway() { return /^(waiting|offline|paused)$/.test(this.#phase); }
+  get #wanting() { return this.#rooms.filter((room) => room._wanted); }
+
+  statusOf(room) {
+    if (this.#phase === "open") return room._member.channel === undefined ? "connecting" : "open";
+    return this.#phase === "idle" ? "connecting" : this.#phase;
+  }
+
+  readyStateOf(room) {
+    if (this.#isAway) return CLOSED;
+    const state = this.#carrier?.socket.readyState ?? CONNECTING;
+    return state === OPEN && room._member.channel === undefined ? CONNECTING : state;
+  }
+
+  /** Takes the room in: over what is open, or with the next try. */
+  enter(room) {
+    if (!this.#rooms.includes(room)) this.#rooms.push(room);
+    room._wanted = true;
+    room._member.gone = false;
+    if (this.#phase === "open" && this.#opened) this.#also(room);
+    else if (this.#phase === "idle") this.connect(0);
+    room._refresh();
+  }
+
+  /** Closes what there is, and connects at once. */
+  restart(code, reason, room) {
+    this.#hangUp(code, reason);
+    if (!this.#rooms.includes(room)) this.#rooms.push(room);
+    room._wanted = true;
+    for (const own of this.#rooms) own._member.gone = own._shut = own._renewed = false;
+    this.#retries = 0;
+    // Before the application is told, which may call this or `close` in turn: the latest call counts.
+    this.connect(0);
+    this.#tell(code, reason);
+  }
+
+  /** Closes for good. */
+  close(code, reason) {
+    this.#hangUp(code, reason);
+    this.#phase = "idle";
+    for (const room of this.#rooms) {
+      room._wanted = false;
+      room._shut = true;
+      this.#giveUp(room, code, reason);
+    }
+    this.#watchPage(false);
+    this.#tell(code, reason);
+  }
+
+  /** Leaves one room. */
+  leave(room) {
+    this.#session.leave(room._member);
+    this.#rooms = this.#rooms.filter((own) => own !== room);
+    this.#end(room, 1000, "", true);
+  }
+
+  send(room, entry) { return this.#session.send(room._member, entry); }
+  flush(room) { this.#session.flush(room._member); }
+
+  connect(delay, phase = delay > 0 ? "waiting" : "connecting") {
+    this.#halt();
+    this.#watchPage(true);
+    const mine = this.#try = {};
+    this.#enter(phase);
+    this.#debug("connects in", delay, "ms");
+    this.#timer = setTimeout(() => this.#begin(mine), delay);
+  }
+
+  /** Takes what the session says about a room. */
+  heard(room, type, detail) {
+    if (type === "message") room._message(detail);
+    else if (type === "presence") room._present(detail);
+    else if (type === "error") room._error(detail);
+    else if (type === "joined") {
+      room._renewed = false;
+      room._tries = 0;
+      room._opened(detail);
+    } else if (type === "closed") this.#closed(room, detail.code, detail.reason);
+    else if (type === "expires") this.#renew(room, detail.retryMs);
+    else this.#refused(room, detail);
+  }
+
+  #debug(...what) {
+    if (this.option("debug")) (this.option("debugLogger") ?? console.log)("PartySocket", ...what);
+  }
+
+  #enter(phase) {
+    this.#phase = phase;
+    for (const room of this.#rooms) room._refresh();
+  }
+
+  /** Ends what the running try waits for. */
+  #halt() {
+    this.#try = null;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#uptime);
+    clearTimeout(this.#pulse);
+    for (const room of this.#rooms) clearTimeout(room._again);
+  }
+
+  /** Closes the carrier. It throws if the code or the reason is invalid, and then nothing has changed. */
+  #hangUp(code, reason) {
+    if (this.#try && this.#carrier) this.#carrier.close(code, reason);
+    this.#part();
+  }
+
+  #part() {
+    this.#halt();
+    this.#carrier = null;
+    this.#session.lost();
+  }
+
+  /** Tells the rooms that their connections are closed. */
+  #tell(code, reason, wasClean = true) {
+    for (const room of [...this.#rooms]) {
+      room._refresh();
+      room._closed(code, reason, wasClean);
+    }
+  }
+
+  /** The room is over: it wants to be told, and no more. */
+  #end(room, code, reason, wasClean) {
+    room._wanted = false;
+    if (this.#wanting.length === 0) {
+      this.#carrier?.close(1000);
+      this.#part();
+      this.#rest();
+    }
+    room._refresh();
+    room._closed(code, reason, wasClean);
+  }
+
+  /** Tries again after a while, unless it was tried often enough. */
+  #retry() {
+    if (this.#wanting.length === 0) return this.#rest();
+    if (globalThis.navigator?.onLine === false && !isNear(this.#host)) return this.#enter("offline");
+    if (this.#retries >= this.option("maxRetries")) {
+      for (const room of this.#rooms) room._wanted = false;
+      return this.#rest();
+    }
+    this.#retries += 1;
+    this.connect(this.#delay(this.#retries));
+  }
+
+  #rest() {
+    this.#phase = "idle";
+    this.#watchPage(false);
+    for (const room of this.#rooms) room._refresh();
+  }
+
+  #delay(count) {
+    const grown = this.option("minReconnectionDelay") * this.option("reconnectionDelayGrowFactor") ** (count - 1);
+    return Math.min(grown, this.option("maxReconnectionDelay")) * (1 + SPREAD * Math.random());
+  }
+
+  async #begin(mine) {
+    this.#enter("connecting");
+    try {
+      this.#way ??= Math.max(0, this.#transports.indexOf(remembered.get(this.#host)));
+      const Socket = this.option("WebSocket") ?? globalThis.WebSocket;
+      if (!Socket && this.#name === "websocket" && !this.#transports[(this.#way += 1)]) {
+        this.#way = 0;
+        throw new Error("this platform has no WebSocket: pass one as the option WebSocket, such as that of the package ws");
+      }
+      const [first] = this.#wanting;
+      const { query, token: own } = first._options;
+      const given = [query, this.option("protocols"), own ?? this.option("token")];
+      const [asked, offered, token] = await Promise.all(given.map(valueOf));
+      const Other = this.#name === "websocket" ? undefined : (await import("./posting.js")).carriers[this.#name];
+      if (this.#try === mine) this.#open(first, { asked, offered, token, mine, Socket, Other });
+    } catch (error) {
+      if (this.#try === mine) this.#fail(asError(error));
+    }
+  }
+
+  #open(first, { asked, offered, token, mine, Socket, Other }) {
+    const { _member: { secret, since }, _options: options } = first;
+    const query = { _pk: first._pk, ...asked, _rewind: options.rewind, _since: secret && since, _resume: secret };
+    const session = this.option("session");
+    const protocols = [offered ?? (session ? ROOM_PROTOCOL : [])].flat();
+    if (token && !Other) {
+      // The server answers with one of the offers, and never with the token.
+      if (protocols.length > 0) protocols.push(`bearer.${token}`);
+      else query.token = token;
+    }
+    const address = Other ? addressOf({ ...options, protocol: options.protocol?.replace("ws", "http") }, "http") : first._pkurl;
+    const fetch = this.option("fetch") ?? globalThis.fetch.bind(globalThis);
+    this.#debug("opens", address, this.#name);
+    const mind = (then) => (...what) => { if (this.#try === mine) then(...what); };
+    const heard = {
+      opened: mind((can) => this.#wasOpened(first, can)),
+      frame: mind((frame) => this.#session.hear(frame)),
+      life: mind(() => { this.#heardAt = Date.now(); }),
+      error: mind((error) => this.#failed(first, error)),
+      ended: mind((...how) => this.#ended(first, ...how)),
+    };
+    this.#opened = false;
+    for (const room of this.#wanting) room._began();
+    this.#first = first;
+    const at = (query) => withQuery(address, query);
+    const given = { at, query, protocols, session, token, Socket, fetch, heard };
+    this.#latest = this.#carrier = Other ? new Other(given) : overWebSocket(given);
+    this.#timer = setTimeout(() => this.#late(first, mine), this.option("connectionTimeout"));
+  }
+
+  #wasOpened(first, can) {
+    clearTimeout(this.#timer);
+    this.#opened = true;
+    this.#can = can;
+    this.#heardAt = Date.now();
+    remembered.set(this.#host, this.#name);
+    this.#uptime = setTimeout(() => { this.#retries = 0; }, this.option("minUptime"));
+    this.#session.opened(first._member, can);
+    this.#enter("open");
+    if (can.rooms) this.#beat();
+    for (const room of this.#wanting) if (room !== first) this.#also(room);
+  }
+
+  /** Joins one more room over the open carrier, or gives it a link of its own. */
+  async #also(room, fresh = false) {
+    if (!this.#can.rooms) return this.#moveOut(room);
+    const mine = this.#try;
+    room._began();
+    try {
+      const { query, token, rewind } = room._options;
+      const common = this.option("token");
+      // The server knows what the first room has shown.
+      const ask = token ?? (fresh || this.#first._options.token !== common ? common : undefined);
+      const [asked, shown] = await Promise.all([valueOf(query), valueOf(ask)]);
+      if (this.#try !== mine || !room._wanted) return;
+      const { name: party, room: name, _pk: id } = room;
+      this.#session.join(room._member, { party, room: name, id, query: queryOf(asked), token: shown, rewind });
+    } catch (error) {
+      if (this.#try !== mine) return;
+      room._error(asError(error));
+      this.#later(room, 0);
+    }
+  }
+
+  /** The room goes its own way: this one leads to others only. */
+  #moveOut(room) {
+    this.#rooms = this.#rooms.filter((own) => own !== room);
+    const link = new Link(this.option);
+    room._moveTo(link);
+    link.enter(room);
+  }
+
+  /** Joins the room again after a while. */
+  #later(room, ms) {
+    room._tries = (room._tries ?? 0) + 1;
+    clearTimeout(room._again);
+    const mine = this.#try;
+    room._again = setTimeout(() => {
+      if (this.#try === mine && room._wanted) this.#also(room, room._renewed);
+    }, Math.max(ms ?? 0, this.#delay(room._tries)));
+    room._refresh();
+  }
+
+  /** The server refused to let the room be joined. */
+  #refused(room, { code, message, close, retry_ms }) {
+    if (code === "elsewhere") return this.#moveOut(room);
+    const error = RoomError.of({ code, message, retry_ms });
+    room._error(error);
+    const mayRenew = code === "unauthorized" && this.#mayRenew(room);
+    if (retry_ms !== undefined || mayRenew) {
+      room._closed(close ?? 1013, message, true);
+      return this.#later(room, retry_ms);
+    }
+    room._member.fail(error);
+    this.#end(room, close ?? CLOSES[code] ?? 1011, message, true);
+  }
+
+  /** The server closed the connection of one room. */
+  #closed(room, code, reason) {
+    if (!this.#again(room, code, reason, true)) {
+      this.#giveUp(room, code, reason);
+      return this.#end(room, code, reason, true);
+    }
+    this.#later(room, 0);
+    room._closed(code, reason, true);
+  }
+
+  /** What has no answer will get none. */
+  #giveUp(room, code, reason) {
+    room._member.fail(new RoomError("closed", reason || `the connection is closed: ${code}`));
+  }
+
+  /** Whether another try may end otherwise. */
+  #again(room, code, reason, wasClean) {
+    const wants = this.option("shouldReconnectOnClose")?.(eventOf("close", { code, reason, wasClean })) ?? true;
+    if (code === 4401 && this.#mayRenew(room)) return wants;
+    return wants && !isFinal(code);
+  }
+
+  /** True once after each time that a token was accepted. */
+  #mayRenew(room) {
+    if (!(room._options.token ?? this.option("token")) || room._renewed) return false;
+    room._renewed = true;
+    return true;
+  }
+
+  /** Shows a newer token before the old one ends. */
+  async #renew(room, ms) {
+    const mine = this.#try;
+    const ask = this.option("token");
+    if (!ask || room._options.token !== undefined && room._options.token !== ask) return;
+    try {
+      const token = await valueOf(ask);
+      if (this.#try !== mine || this.#asking) return;
+      this.#asking = true;
+      this.#session.token(token, (error) => {
+        this.#asking = false;
+        if (error) room._error(error);
+      });
+    } catch (error) {
+      room._error(asError(error));
+      // Once more while the old one is valid.
+      if (this.#try === mine && ms > 2_000) room._again = setTimeout(() => this.#renew(room, ms / 2), ms / 2);
+    }
+  }
+
+  /** The carrier failed: its end follows. */
+  #failed(first, error) {
+    for (const room of this.#opened ? this.#wanting : [first]) room._error(error);
+  }
+
+  /** The server closed the connection, or it was lost. */
+  #ended(first, code, reason, wasClean) {
+    this.#debug("closed", code, reason);
+    const opened = this.#opened;
+    const joined = first._member.channel !== undefined || !this.#wanting.includes(first);
+    this.#asking = false;
+    this.#part();
+    // Before the first room is joined, what the server says is about that one.
+    const hit = joined ? this.#wanting : [first];
+    for (const room of hit) {
+      if (this.#again(room, code, reason, wasClean)) continue;
+      room._wanted = false;
+      this.#giveUp(room, code, reason);
+    }
+    if (!opened && this.#fallBack()) this.connect(0);
+    else this.#retry();
+    this.#tell(code, reason, wasClean);
+  }
+
+  /** Takes the next carrier, if there is one that was not tried in this round. */
+  #fallBack() {
+    if (this.#wanting.length === 0 || remembered.get(this.#host) === "websocket") return false;
+    this.#way = (this.#way + 1) % this.#transports.length;
+    return this.#way > 0;
+  }
+
+  /** The server did not open the connection in time. */
+  #late(first, mine) {
+    first._error(new Error("TIMEOUT"));
+    // The application may have closed it, or begun another try.
+    if (this.#try !== mine) return;
+    this.#carrier.drop();
+    this.#ended(first, LOST, "timeout", false);
+  }
+
+  /** A try ended before there was a carrier. */
+  #fail(error) {
+    const rooms = this.#wanting;
+    if (!this.option("WebSocket") && !globalThis.WebSocket) console.error(`PartySocket: ${error.message}`);
+    this.#retry();
+    for (const room of rooms) room._error(error);
+  }
+
+  /** Asks for a sign of life after a while without one, and takes the server for gone if there is none. */
+  #beat(quiet = this.option("heartbeat")) {
+    clearTimeout(this.#pulse);
+    this.#pulse = setTimeout(() => {
+      if (this.#heardAt + quiet > Date.now()) return this.#beat();
+      const asked = this.#heardAt;
+      this.#session.ping();
+      this.#pulse = setTimeout(() => {
+        if (this.#heardAt > asked) return this.#beat();
+        this.#carrier.drop();
+        this.#ended(this.#first, LOST, "the server is silent", false);
+      }, this.option("connectionTimeout"));
+    }, this.#heardAt + quiet - Date.now());
+  }
+
+  /** Listens to what happens to the page, as long as a room is wanted. */
+  #watchPage(wanted) {
+    if (!wanted) {
+      this.#page?.abort();
+      this.#page = null;
+      clearTimeout(this.#hiddenTimer);
+      return;
+    }
+    if (this.#page || !globalThis.addEventListener || !this.option("pauseAfter")) return;
+    this.#page = new AbortController();
+    const { signal } = this.#page;
+    globalThis.addEventListener("online", () => this.#wake(), { signal });
+    globalThis.document?.addEventListener("visibilitychange", () => this.#seen(), { signal });
+    this.#seen();
+  }
+
+  #seen() {
+    clearTimeout(this.#hiddenTimer);
+    if (!globalThis.document?.hidden) return this.#phase !== "idle" && this.#wake();
+    const after = this.option("pauseAfter");
+    if (after < 2 ** 31) this.#hiddenTimer = setTimeout(() => this.#pause(), after);
+  }
+
+  /** Somebody looks at the page again, or the network is back. */
+  #wake() {
+    if (this.#phase === "open" && this.#can.rooms) this.#beat(0);
+    else if (this.#isAway) this.connect(0);
+  }
+
+  #pause() {
+    if (this.#wanting.length === 0) return;
+    const live = this.#carrier;
+    this.#carrier?.drop();
+    this.#part();
+    this.#enter("paused");
+    if (live) this.#tell(AWAY, "the page is hidden", true);
+  }
+}

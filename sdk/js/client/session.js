@@ -1,0 +1,271 @@
+// What a client says to a server and hears from it, over `room.1`. Owns what each room has been asked and has answered.
+//
+// Invariant: a message that the client wants acknowledged is settled once, and is sent again only where the server knows it
+// again, unless it may be handled twice. Messages of a room leave in the order in which they were sent. Pure: frames go
+// in, frames and events come out. It does not know sockets, timers or pages.
+
+import { Presence } from "./presence.js";
+
+/** Acknowledgements that a room may owe. The server remembers 256 ids for each connection, so none of these is forgotten. */
+const UNANSWERED_MAX = 128;
+
+/** Why the server or the client refused something. `code` is a name, of `PROTOCOL.md` or of `CLIENT.md`. */
+export class RoomError extends Error {
+  name = "RoomError";
+
+  constructor(code, message, retryMs) {
+    super(message);
+    this.code = code;
+    /** After how many milliseconds the same may succeed; undefined if it may not. */
+    this.retryMs = retryMs;
+  }
+
+  /** The error of a frame. */
+  static of({ code, message, retry_ms }) {
+    return new RoomError(code, message, retry_ms);
+  }
+}
+
+/** Bytes of a message; undefined for what is neither text nor bytes. */
+export const sizeOf = (data) => (typeof data === "string"
+  ? new TextEncoder().encode(data).length
+  : data?.size ?? data?.byteLength);
+
+/** A text of an id that sorts as the id does: its two numbers have 64 bits. */
+const sortable = (id) => id.split("-").map((number) => number.padStart(20, "0")).join();
+
+/** One room of a session: its connection, and the messages that wait. */
+export class Member {
+  /** Its channel, while it is joined. */
+  channel;
+  /** What the server said of the connection when it was joined. */
+  connection;
+  secret;
+  /** The id that it continues after. */
+  since;
+  /** Messages that have not been sent, and those that have no answer yet. */
+  waiting = [];
+  unanswered = new Set();
+  /** Their bytes. */
+  bytes = 0;
+  /** Until this id its messages are from before it came. */
+  #replayed;
+  #named = 0;
+  #prefix;
+
+  /**
+   * `heard` gets `(type, detail)`: `joined`, `message`, `presence`, `refused`, `closed`, `expires` and `error`. `prefix`
+   * begins the ids of its messages, and is its own.
+   */
+  constructor(heard, prefix, now) {
+    this.heard = heard;
+    this.#prefix = prefix;
+    this.presence = new Presence((keys) => this.show?.(keys) ?? false, now);
+  }
+
+  nextId() {
+    return `${this.#prefix}-${(this.#named += 1).toString(36)}`;
+  }
+
+  /** Takes what the server says first. → True if it is the connection that the client had. */
+  welcome({ connection, secret, at, arrival }) {
+    this.connection = connection;
+    // Without ids there is nothing to come back with.
+    this.secret = at === null || at === undefined ? undefined : secret;
+    this.#replayed = undefined;
+    if (arrival === "new" || arrival === "gap") this.#replayed = this.since = at ?? undefined;
+    return arrival === "resumed";
+  }
+
+  /** Notes the id of a message. → True if the message is from before the client came. */
+  note(id) {
+    if (!id) return false;
+    const replayed = this.#replayed !== undefined && sortable(id) <= sortable(this.#replayed);
+    // What a new client reads of the time before says nothing about where it continues: `at` did.
+    if (!replayed) this.since = id;
+    return replayed;
+  }
+
+  /** Takes the message out of what is kept. */
+  drop(entry) {
+    const at = this.waiting.indexOf(entry);
+    if (at >= 0) this.waiting.splice(at, 1);
+    if (at >= 0 || this.unanswered.delete(entry)) this.bytes -= entry.bytes;
+  }
+
+  /** Settles the message, if it is not yet. */
+  settle(entry, error) {
+    this.drop(entry);
+    entry.settled?.(error);
+    entry.settled = undefined;
+  }
+
+  /** Ends all that wait for an answer, and these. */
+  fail(error, others = []) {
+    for (const entry of [...this.unanswered, ...others]) this.settle(entry, error);
+  }
+}
+
+export class Session {
+  #write;
+  /** What the way to the server can do; undefined without one. */
+  #can;
+  #first;
+  #ref = 0;
+  /** What to do with the answer, by the number of the question. */
+  #asked = new Map();
+  #channels = new Map();
+
+  /** `write` gets the frames of the client. */
+  constructor(write) {
+    this.#write = write;
+  }
+
+  /** There is a way to the server, by the address of this room. `can` says what it can: `rooms`, `acks`, `ids`. */
+  opened(first, can) {
+    this.#first = first;
+    this.#can = can;
+  }
+
+  /** The way to the server is lost, and every answer with it. */
+  lost() {
+    for (const member of this.#channels.values()) this.#part(member);
+    this.#channels.clear();
+    this.#asked.clear();
+    this.#can = this.#first = undefined;
+  }
+
+  /** Asks to join a room. The answer is `joined` or `refused`. */
+  join(member, { party, room, id, query, token, rewind }) {
+    const { since, secret } = member;
+    // After a gap it gets of the time before what a new client gets.
+    this.#ask({ type: "join", party, room, id, query, token, rewind, since: secret && since, resume: secret }, (frame) => {
+      if (frame.type === "joined") this.#joined(member, frame);
+      else member.heard("refused", frame);
+    });
+    member.gone = false;
+  }
+
+  /** Leaves a room for good: what waits for it is refused. */
+  leave(member) {
+    member.gone = true;
+    if (this.#can && member.channel !== undefined) {
+      this.#ask({ type: "leave", channel: member.channel }, () => {});
+      this.#channels.delete(member.channel);
+    }
+    this.#part(member);
+    member.fail(new RoomError("left", "the client left the room before it answered"), member.waiting);
+  }
+
+  /** Shows a newer token. `answered` gets the error, or undefined. */
+  token(token, answered) {
+    this.#ask({ type: "token", token }, (frame) => answered(frame.type === "ack" ? undefined : RoomError.of(frame)));
+  }
+
+  /** Asks for a sign of life. */
+  ping() {
+    this.#ask({ type: "ping" }, () => {});
+  }
+
+  /**
+   * Keeps a message, and sends it as soon as it may be. `entry` has `data`, which may be undefined until `flush` is called
+   * again, `bytes`, and for one that is acknowledged `settled`, which gets the error or undefined. With `again` it is also
+   * sent again where it may be handled twice. → True if it was sent at once.
+   */
+  send(member, entry) {
+    member.bytes += entry.bytes;
+    member.waiting.push(entry);
+    this.flush(member);
+    return !member.waiting.includes(entry);
+  }
+
+  /** Sends what may be sent. */
+  flush(member) {
+    while (member.channel !== undefined && member.waiting.length > 0) {
+      const [entry] = member.waiting;
+      if (entry.data === undefined || (entry.settled && member.unanswered.size >= UNANSWERED_MAX)) return;
+      if (entry.settled && !this.#can.acks) {
+        member.settle(entry, new RoomError("no_acks", "the server acknowledges no messages: it does not speak room.1"));
+        continue;
+      }
+      member.waiting.shift();
+      if (entry.settled) member.unanswered.add(entry);
+      else member.bytes -= entry.bytes;
+      this.#say(member, entry);
+    }
+  }
+
+  /** Takes a frame of the server. */
+  hear(frame) {
+    const answered = this.#asked.get(frame.ref);
+    if (answered) {
+      this.#asked.delete(frame.ref);
+      return answered(frame);
+    }
+    if (frame.type === "joined" && !frame.ref) return this.#joined(this.#first, frame);
+    const member = this.#channels.get(frame.channel);
+    if (!member) return;
+    if (frame.type === "message") {
+      const { data, id } = frame;
+      member.heard("message", { data, id, replayed: member.note(id) });
+    } else if (frame.type === "presence") {
+      member.heard("presence", member.presence.hear(frame));
+    } else if (frame.type === "closed") {
+      this.#channels.delete(frame.channel);
+      this.#part(member);
+      member.heard("closed", frame);
+    } else if (frame.type === "error") {
+      member.heard(frame.code === "token_expires" ? "expires" : "error", RoomError.of(frame));
+    }
+  }
+
+  #ask(frame, answered) {
+    const ref = (this.#ref += 1);
+    this.#asked.set(ref, answered);
+    this.#write({ ...frame, ref });
+    return ref;
+  }
+
+  /** The member has no channel any more, and its questions no answers. */
+  #part(member) {
+    for (const entry of member.unanswered) this.#asked.delete(entry.ref);
+    member.channel = member.show = undefined;
+  }
+
+  #joined(member, frame) {
+    const { channel } = frame;
+    if (!member || member.gone) return void this.#ask({ type: "leave", channel }, () => {});
+    member.channel = channel;
+    this.#channels.set(channel, member);
+    member.show = (keys) => {
+      this.#ask({ type: "presence", channel, ...keys }, (answer) => {
+        if (answer.type === "error") member.heard("error", RoomError.of(answer));
+      });
+      return true;
+    };
+    const resumed = member.welcome(frame);
+    this.#repeat(member, resumed);
+    if (!resumed) member.presence.repeat();
+    this.flush(member);
+    member.heard("joined", frame);
+  }
+
+  /** Sends again what has no answer, and refuses what might be handled twice. */
+  #repeat(member, resumed) {
+    for (const entry of [...member.unanswered]) {
+      if (entry.again || (resumed && entry.known && this.#can.ids)) this.#say(member, entry);
+      else member.settle(entry, new RoomError("lost", "the connection was lost, and the message may have been handled"));
+    }
+  }
+
+  #say(member, entry) {
+    const frame = { type: "send", channel: member.channel, data: entry.data };
+    if (!entry.settled) return this.#write(frame);
+    entry.known = this.#can.ids;
+    entry.id ??= member.nextId();
+    entry.ref = this.#ask({ ...frame, id: entry.id }, (answer) => {
+      member.settle(entry, answer.type === "ack" ? undefined : RoomError.of(answer));
+      this.flush(member);
+    });
+  }
+}
