@@ -230,7 +230,7 @@ export class Link {
       const Socket = this.option("WebSocket") ?? globalThis.WebSocket;
       if (!Socket && this.#name === "websocket" && !this.#transports[(this.#way += 1)]) {
         this.#way = 0;
-        throw new Error("this platform has no WebSocket: pass one as the option WebSocket, such as that of the package ws");
+        throw new Error("this platform has no WebSocket: pass one as the option WebSocket");
       }
       const [first] = this.#wanting;
       const { query, token: own } = first._options;

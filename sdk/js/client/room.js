@@ -177,13 +177,13 @@ export class Room extends EventTarget {
     if (waiting.length === 0 && channel !== undefined) return undefined;
     const [count, size] = [this.#link.option("maxEnqueuedMessages"), this.#link.option("maxEnqueuedBytes")];
     if (waiting.length + unanswered.size < count && held + bytes <= size) return undefined;
-    return new RoomError("queue_full", `${waiting.length} messages wait already, or more than ${size} bytes with this one`);
+    return new RoomError("queue_full", `${waiting.length} messages wait, or more than ${size} bytes with this one`);
   }
 
   #give(entry, data) {
     if (this._shut && !this.#warned) {
       this.#warned = true;
-      console.warn("PartySocket: send() was called after close(). The message waits until reconnect() is called.");
+      console.warn("PartySocket: a message after close() waits for reconnect()");
     }
     entry.given = data;
     if (!(globalThis.Blob && data instanceof Blob)) entry.data = data;

@@ -185,7 +185,7 @@ export class Session {
       const [entry] = member.waiting;
       if (entry.data === undefined || (entry.settled && member.unanswered.size >= UNANSWERED_MAX)) return;
       if (entry.settled && !this.#can.acks) {
-        member.settle(entry, new RoomError("no_acks", "the server acknowledges no messages: it does not speak room.1"));
+        member.settle(entry, new RoomError("no_acks", "the server does not speak room.1"));
         continue;
       }
       member.waiting.shift();

@@ -172,12 +172,15 @@ pub fn superseded() -> CloseFrame {
     CloseFrame::new(4409, "the connection goes on over a newer transport")
 }
 
+/// The close code of a client that means to come back. Pages may not send 1001 themselves.
+const AWAY: u16 = 3001;
+
 /// Returns true if a transport ended in a way after which its client may come back: the network lost it, its page went
-/// away, or the server gave it up. Everything else is the will of the client, or its fault.
+/// away, it says that it will, or the server gave it up. Everything else is the will of the client, or its fault.
 pub(super) fn may_return(ending: &Ending) -> bool {
     match ending.handshake {
-        CloseHandshake::Clean => matches!(ending.frame.code, 1001 | 1012 | 1013),
-        CloseHandshake::Missing => matches!(ending.frame.code, 1001 | 1006 | 1012 | 1013),
+        CloseHandshake::Clean => matches!(ending.frame.code, 1001 | 1012 | 1013 | AWAY),
+        CloseHandshake::Missing => matches!(ending.frame.code, 1001 | 1006 | 1012 | 1013 | AWAY),
     }
 }
 
@@ -189,7 +192,7 @@ mod tests {
     #[test]
     fn a_client_may_come_back_after_what_was_not_its_will() {
         let ending = |code, handshake| Ending { frame: CloseFrame::new(code, ""), handshake };
-        for code in [1001, 1006, 1012, 1013] {
+        for code in [1001, 1006, 1012, 1013, 3001] {
             assert!(may_return(&ending(code, CloseHandshake::Missing)), "{code}");
         }
         for code in [1000, 1002, 1005, 1007, 1009, 3000, 4000, 4409] {
