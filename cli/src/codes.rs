@@ -343,6 +343,10 @@ codes! {
         "`[publish]` has the `keys` of other servers that may publish to rooms. Each is the name of the variable with the key, or a table with that name as `secret`, and with the `parties` and `rooms` that it is for.",
         "# room.toml\nname = \"chat\"\n[publish]\nkeys = [{ secret = \"PUBLISH_KEY\", parties = [\"mian\"] }]",
         "Write it as the message says. `room env set PUBLISH_KEY - --secret` sets the key on a server, and a line of `.env` sets it for `room dev`.";
+    BadPresence "R0075" "rooms cannot show who is there like this",
+        "`presence` of a party is `true`, or a table: `grace` is how long a user without a connection is present, `every` how long changes are gathered, and `by` says who sets what a user shows, its clients or the room's code alone. The limits `presence_grace_ms_max`, `presence_every_ms_min` and `presence_every_ms_max` bound the times.",
+        "# room.toml\nname = \"chat\"\n[parties.main]\npresence = { grace = \"1h\" }",
+        "Write `presence = true` or `presence = { grace = \"5s\", every = \"30ms\", by = \"room\" }`, or raise the limit in `[limits]`.";
 }
 
 #[cfg(test)]

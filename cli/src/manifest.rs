@@ -15,8 +15,8 @@ pub(crate) use schema::schema;
 use crate::mistake::Mistake;
 use room_runtime::{
     AssetSettings, AuthMode, AuthSettings, AutoResponse, BodyDelivery, CorsSetting, CronSetting,
-    FetchSettings, Limits, PartyName, PublishSettings, RetentionSettings, SseAccess, Ttl,
-    WebhookSettings, WhenQuiet,
+    FetchSettings, Limits, PartyName, PresenceSetting, PublishSettings, RetentionSettings,
+    SseAccess, Ttl, WebhookSettings, WhenQuiet,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -90,6 +90,8 @@ pub(crate) struct Party {
     pub(crate) resume_at: Range<usize>,
     /// The place of `history`.
     pub(crate) history_at: Range<usize>,
+    /// How its rooms show who is there.
+    pub(crate) presence: Option<Spanned<PresenceSetting>>,
     /// What it asks of its clients; the project says it, if `None`.
     pub(crate) auth: Option<Spanned<AuthMode>>,
     /// Whether clients may connect by server-sent events, and, with `resume`, by long polling.
@@ -131,6 +133,7 @@ impl Party {
             retention: RetentionSettings::default(),
             resume_at: 0..0,
             history_at: 0..0,
+            presence: None,
             auth: None,
             sse: SseAccess::Off,
         }

@@ -24,10 +24,11 @@ pub use room_core::{
     AuthSettings, AutoResponse, BodyDelivery, Config, ConfigError, ConnectionId, CorsSetting,
     CronError, CronSetting, FetchHost, FetchHostError, FetchSettings, HistorySetting, LimitRow,
     Limits, Logs, METRICS, MetricKind, MetricRow, ModuleSource, NameError, Network, NetworkError,
-    NodeId, Origin, OriginError, PartyConfig, PartyName, PeerNode, Preamble, PrefixError, Project,
-    Proxies, PublishError, PublishKeySetting, PublishSettings, RetentionSettings, RoomId,
-    RoomsPrefix, ScopedPublishKey, Space, SpaceError, SseAccess, StorageConfig, Tls, Ttl, TtlError,
-    WebhookError, WebhookSettings, WhenQuiet, node_name,
+    NodeId, Origin, OriginError, PartyConfig, PartyName, PeerNode, Preamble, PrefixError,
+    PresenceSetting, PresenceTime, PresentBy, Project, Proxies, PublishError, PublishKeySetting,
+    PublishSettings, RetentionSettings, RoomId, RoomsPrefix, ScopedPublishKey, Space, SpaceError,
+    SseAccess, StorageConfig, Tls, Ttl, TtlError, WebhookError, WebhookSettings, WhenQuiet,
+    node_name,
 };
 pub use room_core::{
     assets, clock, config, connection, event, id, identity, limits, lock, schedule, span, ttl,

@@ -14,8 +14,8 @@ use room_core::clock::Clock;
 use room_core::config::{
     AssetError, Audience, AuthConfigError, AuthSettings, CacheControl, Cors, Cron, CronError,
     CronSetting, FetchHostError, FetchHosts, OldNameError, OriginError, Origins, PartyConfig,
-    PartyRename, PrefixError, Project, PublishError, RetentionError, RoomsPrefix, StorageConfig,
-    WebhookError,
+    PartyRename, PrefixError, PresenceError, Project, PublishError, RetentionError, RoomsPrefix,
+    StorageConfig, WebhookError,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{NameError, PartyName, RoomId};
@@ -170,6 +170,14 @@ pub enum DeployError {
         party: PartyName,
         /// The reason.
         error: RetentionError,
+    },
+    /// The party's `presence` is not valid.
+    #[error("party {party}: {error}")]
+    Presence {
+        /// The party.
+        party: PartyName,
+        /// The reason.
+        error: PresenceError,
     },
     /// The new code did not start in a running room. Every room runs the old code again.
     #[error("the new code does not start in room {room}, the old one is back: {reason}")]
@@ -460,6 +468,11 @@ impl Node {
             let party = name.clone();
             DeployError::Retention { party, error }
         })?;
+        let presence = config.presence.map(|setting| setting.parse(&self.limits)).transpose();
+        let presence = presence.map_err(|error| {
+            let party = name.clone();
+            DeployError::Presence { party, error }
+        })?;
         let cors = Cors::parse(cors.as_ref(), &self.limits)?;
         if let Some(problem) = auto_response.as_ref().and_then(|own| own.problem(&self.limits)) {
             return Err(DeployError::AutoResponse { party: name.clone(), problem });
@@ -491,6 +504,7 @@ impl Node {
             fetch_hosts,
             request_bodies,
             retention,
+            presence,
             sse,
             webhooks: WebhookEvents::default(),
             auth: None,

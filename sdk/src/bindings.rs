@@ -3278,6 +3278,814 @@ pub mod room {
                 }
             }
         }
+        /// Who is in the room, and what each of them shows, as far as its party keeps that (`presence` of the party in room.toml). A
+        /// user is the claim `sub` of a connection's token or ticket, or the connection's id. A user with several connections counts
+        /// once. A module may do without this interface.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod presence {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            pub type Limit = super::super::super::room::runtime::types::Limit;
+            /// A user that is present.
+            #[derive(Clone)]
+            pub struct PresentUser {
+                /// The user.
+                pub name: _rt::String,
+                /// What it shows, the text of a JSON value without spaces.
+                pub data: _rt::String,
+                /// How many connections it has, with those whose clients are away; 0 while its grace goes on.
+                pub connections: u32,
+                /// The flags that have not ended.
+                pub flags: _rt::Vec<_rt::String>,
+            }
+            impl ::core::fmt::Debug for PresentUser {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("PresentUser")
+                        .field("name", &self.name)
+                        .field("data", &self.data)
+                        .field("connections", &self.connections)
+                        .field("flags", &self.flags)
+                        .finish()
+                }
+            }
+            /// Why presence was not changed or read. The turn goes on, nothing of the call was done.
+            #[derive(Clone)]
+            pub enum PresenceError {
+                /// The party has no `presence` in room.toml.
+                NotKept,
+                /// No open connection has this id, nor is the running event about it.
+                NotFound,
+                /// A flag needs a user that is present.
+                NotPresent,
+                /// The connection's client chose the name of a signed-in user as its id, and speaks for nobody.
+                Forbidden,
+                /// The data is larger than the limit `presence_data_bytes_max`, given here in bytes.
+                TooLarge(u32),
+                /// The room or the user has as much as this limit allows (`presence_users_max`, `presence_room_bytes_max` or
+                /// `presence_flags_max`).
+                BeyondLimit(Limit),
+                /// The data is no JSON, the user's name or the flag's name is too long, or the flag is for too long; the text says
+                /// which.
+                Invalid(_rt::String),
+            }
+            impl ::core::fmt::Debug for PresenceError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        PresenceError::NotKept => {
+                            f.debug_tuple("PresenceError::NotKept").finish()
+                        }
+                        PresenceError::NotFound => {
+                            f.debug_tuple("PresenceError::NotFound").finish()
+                        }
+                        PresenceError::NotPresent => {
+                            f.debug_tuple("PresenceError::NotPresent").finish()
+                        }
+                        PresenceError::Forbidden => {
+                            f.debug_tuple("PresenceError::Forbidden").finish()
+                        }
+                        PresenceError::TooLarge(e) => {
+                            f.debug_tuple("PresenceError::TooLarge").field(e).finish()
+                        }
+                        PresenceError::BeyondLimit(e) => {
+                            f.debug_tuple("PresenceError::BeyondLimit").field(e).finish()
+                        }
+                        PresenceError::Invalid(e) => {
+                            f.debug_tuple("PresenceError::Invalid").field(e).finish()
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Display for PresenceError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for PresenceError {}
+            #[allow(unused_unsafe, clippy::all)]
+            /// Shows `data`, the text of a JSON value, of the connection's user from now on. The user is present until `clear`, or
+            /// until its last connection is gone for the party's `grace`.
+            #[allow(async_fn_in_trait)]
+            pub fn set(
+                connection: &str,
+                data: &str,
+            ) -> ::core::result::Result<(), PresenceError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = connection;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = data;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/presence@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "set"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr2);
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result15 = match l4 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(*ptr2.add(8).cast::<u8>());
+                                let v14 = match l5 {
+                                    0 => PresenceError::NotKept,
+                                    1 => PresenceError::NotFound,
+                                    2 => PresenceError::NotPresent,
+                                    3 => PresenceError::Forbidden,
+                                    4 => {
+                                        let e14 = {
+                                            let l6 = *ptr2.add(16).cast::<i32>();
+                                            l6 as u32
+                                        };
+                                        PresenceError::TooLarge(e14)
+                                    }
+                                    5 => {
+                                        let e14 = {
+                                            let l7 = *ptr2.add(16).cast::<*mut u8>();
+                                            let l8 = *ptr2
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len9 = l8;
+                                            let bytes9 = _rt::Vec::from_raw_parts(
+                                                l7.cast(),
+                                                len9,
+                                                len9,
+                                            );
+                                            let l10 = *ptr2
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes9),
+                                                max: l10 as u64,
+                                            }
+                                        };
+                                        PresenceError::BeyondLimit(e14)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 6, "invalid enum discriminant");
+                                        let e14 = {
+                                            let l11 = *ptr2.add(16).cast::<*mut u8>();
+                                            let l12 = *ptr2
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len13 = l12;
+                                            let bytes13 = _rt::Vec::from_raw_parts(
+                                                l11.cast(),
+                                                len13,
+                                                len13,
+                                            );
+                                            _rt::string_lift(bytes13)
+                                        };
+                                        PresenceError::Invalid(e14)
+                                    }
+                                };
+                                v14
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result15
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Ends the presence of the connection's user, until the next `set`.
+            #[allow(async_fn_in_trait)]
+            pub fn clear(connection: &str) -> ::core::result::Result<(), PresenceError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = connection;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/presence@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "clear"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result14 = match l3 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l4 = i32::from(*ptr1.add(8).cast::<u8>());
+                                let v13 = match l4 {
+                                    0 => PresenceError::NotKept,
+                                    1 => PresenceError::NotFound,
+                                    2 => PresenceError::NotPresent,
+                                    3 => PresenceError::Forbidden,
+                                    4 => {
+                                        let e13 = {
+                                            let l5 = *ptr1.add(16).cast::<i32>();
+                                            l5 as u32
+                                        };
+                                        PresenceError::TooLarge(e13)
+                                    }
+                                    5 => {
+                                        let e13 = {
+                                            let l6 = *ptr1.add(16).cast::<*mut u8>();
+                                            let l7 = *ptr1
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len8 = l7;
+                                            let bytes8 = _rt::Vec::from_raw_parts(
+                                                l6.cast(),
+                                                len8,
+                                                len8,
+                                            );
+                                            let l9 = *ptr1
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes8),
+                                                max: l9 as u64,
+                                            }
+                                        };
+                                        PresenceError::BeyondLimit(e13)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 6, "invalid enum discriminant");
+                                        let e13 = {
+                                            let l10 = *ptr1.add(16).cast::<*mut u8>();
+                                            let l11 = *ptr1
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len12 = l11;
+                                            let bytes12 = _rt::Vec::from_raw_parts(
+                                                l10.cast(),
+                                                len12,
+                                                len12,
+                                            );
+                                            _rt::string_lift(bytes12)
+                                        };
+                                        PresenceError::Invalid(e13)
+                                    }
+                                };
+                                v13
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result14
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// Gives the connection's user a flag, which ends by itself after so many milliseconds, or ends the flag at 0. At most
+            /// `presence_flag_ms_max`.
+            #[allow(async_fn_in_trait)]
+            pub fn flag(
+                connection: &str,
+                flag: &str,
+                for_ms: u32,
+            ) -> ::core::result::Result<(), PresenceError> {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = connection;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let vec1 = flag;
+                    let ptr1 = vec1.as_ptr().cast::<u8>();
+                    let len1 = vec1.len();
+                    let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/presence@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "flag"]
+                        fn wit_import3(
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                            _: usize,
+                            _: i32,
+                            _: *mut u8,
+                        );
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import3(
+                        _: *mut u8,
+                        _: usize,
+                        _: *mut u8,
+                        _: usize,
+                        _: i32,
+                        _: *mut u8,
+                    ) {
+                        unreachable!()
+                    }
+                    wit_import3(
+                        ptr0.cast_mut(),
+                        len0,
+                        ptr1.cast_mut(),
+                        len1,
+                        _rt::as_i32(&for_ms),
+                        ptr2,
+                    );
+                    let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                    let result15 = match l4 {
+                        0 => {
+                            let e = ();
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l5 = i32::from(*ptr2.add(8).cast::<u8>());
+                                let v14 = match l5 {
+                                    0 => PresenceError::NotKept,
+                                    1 => PresenceError::NotFound,
+                                    2 => PresenceError::NotPresent,
+                                    3 => PresenceError::Forbidden,
+                                    4 => {
+                                        let e14 = {
+                                            let l6 = *ptr2.add(16).cast::<i32>();
+                                            l6 as u32
+                                        };
+                                        PresenceError::TooLarge(e14)
+                                    }
+                                    5 => {
+                                        let e14 = {
+                                            let l7 = *ptr2.add(16).cast::<*mut u8>();
+                                            let l8 = *ptr2
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len9 = l8;
+                                            let bytes9 = _rt::Vec::from_raw_parts(
+                                                l7.cast(),
+                                                len9,
+                                                len9,
+                                            );
+                                            let l10 = *ptr2
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes9),
+                                                max: l10 as u64,
+                                            }
+                                        };
+                                        PresenceError::BeyondLimit(e14)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 6, "invalid enum discriminant");
+                                        let e14 = {
+                                            let l11 = *ptr2.add(16).cast::<*mut u8>();
+                                            let l12 = *ptr2
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len13 = l12;
+                                            let bytes13 = _rt::Vec::from_raw_parts(
+                                                l11.cast(),
+                                                len13,
+                                                len13,
+                                            );
+                                            _rt::string_lift(bytes13)
+                                        };
+                                        PresenceError::Invalid(e14)
+                                    }
+                                };
+                                v14
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result15
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The users that are present, by their names. What this turn changed is in it.
+            #[allow(async_fn_in_trait)]
+            pub fn users() -> ::core::result::Result<
+                _rt::Vec<PresentUser>,
+                PresenceError,
+            > {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 24 + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 24
+                            + 2 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/presence@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "users"]
+                        fn wit_import1(_: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import1(_: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import1(ptr0);
+                    let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+                    let result29 = match l2 {
+                        0 => {
+                            let e = {
+                                let l3 = *ptr0.add(8).cast::<*mut u8>();
+                                let l4 = *ptr0
+                                    .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base18 = l3;
+                                let len18 = l4;
+                                let mut result18 = _rt::Vec::with_capacity(len18);
+                                for i in 0..len18 {
+                                    let base = base18
+                                        .add(i * (7 * ::core::mem::size_of::<*const u8>()));
+                                    let e18 = {
+                                        let l5 = *base.add(0).cast::<*mut u8>();
+                                        let l6 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len7 = l6;
+                                        let bytes7 = _rt::Vec::from_raw_parts(
+                                            l5.cast(),
+                                            len7,
+                                            len7,
+                                        );
+                                        let l8 = *base
+                                            .add(2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l9 = *base
+                                            .add(3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len10 = l9;
+                                        let bytes10 = _rt::Vec::from_raw_parts(
+                                            l8.cast(),
+                                            len10,
+                                            len10,
+                                        );
+                                        let l11 = *base
+                                            .add(4 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<i32>();
+                                        let l12 = *base
+                                            .add(5 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l13 = *base
+                                            .add(6 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base17 = l12;
+                                        let len17 = l13;
+                                        let mut result17 = _rt::Vec::with_capacity(len17);
+                                        for i in 0..len17 {
+                                            let base = base17
+                                                .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                            let e17 = {
+                                                let l14 = *base.add(0).cast::<*mut u8>();
+                                                let l15 = *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len16 = l15;
+                                                let bytes16 = _rt::Vec::from_raw_parts(
+                                                    l14.cast(),
+                                                    len16,
+                                                    len16,
+                                                );
+                                                _rt::string_lift(bytes16)
+                                            };
+                                            result17.push(e17);
+                                        }
+                                        _rt::cabi_dealloc(
+                                            base17,
+                                            len17 * (2 * ::core::mem::size_of::<*const u8>()),
+                                            ::core::mem::size_of::<*const u8>(),
+                                        );
+                                        PresentUser {
+                                            name: _rt::string_lift(bytes7),
+                                            data: _rt::string_lift(bytes10),
+                                            connections: l11 as u32,
+                                            flags: result17,
+                                        }
+                                    };
+                                    result18.push(e18);
+                                }
+                                _rt::cabi_dealloc(
+                                    base18,
+                                    len18 * (7 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                result18
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l19 = i32::from(*ptr0.add(8).cast::<u8>());
+                                let v28 = match l19 {
+                                    0 => PresenceError::NotKept,
+                                    1 => PresenceError::NotFound,
+                                    2 => PresenceError::NotPresent,
+                                    3 => PresenceError::Forbidden,
+                                    4 => {
+                                        let e28 = {
+                                            let l20 = *ptr0.add(16).cast::<i32>();
+                                            l20 as u32
+                                        };
+                                        PresenceError::TooLarge(e28)
+                                    }
+                                    5 => {
+                                        let e28 = {
+                                            let l21 = *ptr0.add(16).cast::<*mut u8>();
+                                            let l22 = *ptr0
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len23 = l22;
+                                            let bytes23 = _rt::Vec::from_raw_parts(
+                                                l21.cast(),
+                                                len23,
+                                                len23,
+                                            );
+                                            let l24 = *ptr0
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes23),
+                                                max: l24 as u64,
+                                            }
+                                        };
+                                        PresenceError::BeyondLimit(e28)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 6, "invalid enum discriminant");
+                                        let e28 = {
+                                            let l25 = *ptr0.add(16).cast::<*mut u8>();
+                                            let l26 = *ptr0
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len27 = l26;
+                                            let bytes27 = _rt::Vec::from_raw_parts(
+                                                l25.cast(),
+                                                len27,
+                                                len27,
+                                            );
+                                            _rt::string_lift(bytes27)
+                                        };
+                                        PresenceError::Invalid(e28)
+                                    }
+                                };
+                                v28
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result29
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// The user with this name, or none if it is not present.
+            #[allow(async_fn_in_trait)]
+            pub fn user(
+                name: &str,
+            ) -> ::core::result::Result<
+                ::core::option::Option<PresentUser>,
+                PresenceError,
+            > {
+                unsafe {
+                    #[repr(align(8))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 8 + 8 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 8
+                            + 8 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = name;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "room:runtime/presence@0.1.0")]
+                    unsafe extern "C" {
+                        #[link_name = "user"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result28 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = i32::from(*ptr1.add(8).cast::<u8>());
+                                match l4 {
+                                    0 => None,
+                                    1 => {
+                                        let e = {
+                                            let l5 = *ptr1
+                                                .add(8 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l6 = *ptr1
+                                                .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len7 = l6;
+                                            let bytes7 = _rt::Vec::from_raw_parts(
+                                                l5.cast(),
+                                                len7,
+                                                len7,
+                                            );
+                                            let l8 = *ptr1
+                                                .add(8 + 3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l9 = *ptr1
+                                                .add(8 + 4 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len10 = l9;
+                                            let bytes10 = _rt::Vec::from_raw_parts(
+                                                l8.cast(),
+                                                len10,
+                                                len10,
+                                            );
+                                            let l11 = *ptr1
+                                                .add(8 + 5 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i32>();
+                                            let l12 = *ptr1
+                                                .add(8 + 6 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l13 = *ptr1
+                                                .add(8 + 7 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let base17 = l12;
+                                            let len17 = l13;
+                                            let mut result17 = _rt::Vec::with_capacity(len17);
+                                            for i in 0..len17 {
+                                                let base = base17
+                                                    .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                                let e17 = {
+                                                    let l14 = *base.add(0).cast::<*mut u8>();
+                                                    let l15 = *base
+                                                        .add(::core::mem::size_of::<*const u8>())
+                                                        .cast::<usize>();
+                                                    let len16 = l15;
+                                                    let bytes16 = _rt::Vec::from_raw_parts(
+                                                        l14.cast(),
+                                                        len16,
+                                                        len16,
+                                                    );
+                                                    _rt::string_lift(bytes16)
+                                                };
+                                                result17.push(e17);
+                                            }
+                                            _rt::cabi_dealloc(
+                                                base17,
+                                                len17 * (2 * ::core::mem::size_of::<*const u8>()),
+                                                ::core::mem::size_of::<*const u8>(),
+                                            );
+                                            PresentUser {
+                                                name: _rt::string_lift(bytes7),
+                                                data: _rt::string_lift(bytes10),
+                                                connections: l11 as u32,
+                                                flags: result17,
+                                            }
+                                        };
+                                        Some(e)
+                                    }
+                                    _ => _rt::invalid_enum_discriminant(),
+                                }
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l18 = i32::from(*ptr1.add(8).cast::<u8>());
+                                let v27 = match l18 {
+                                    0 => PresenceError::NotKept,
+                                    1 => PresenceError::NotFound,
+                                    2 => PresenceError::NotPresent,
+                                    3 => PresenceError::Forbidden,
+                                    4 => {
+                                        let e27 = {
+                                            let l19 = *ptr1.add(16).cast::<i32>();
+                                            l19 as u32
+                                        };
+                                        PresenceError::TooLarge(e27)
+                                    }
+                                    5 => {
+                                        let e27 = {
+                                            let l20 = *ptr1.add(16).cast::<*mut u8>();
+                                            let l21 = *ptr1
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len22 = l21;
+                                            let bytes22 = _rt::Vec::from_raw_parts(
+                                                l20.cast(),
+                                                len22,
+                                                len22,
+                                            );
+                                            let l23 = *ptr1
+                                                .add(16 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<i64>();
+                                            super::super::super::room::runtime::types::Limit {
+                                                name: _rt::string_lift(bytes22),
+                                                max: l23 as u64,
+                                            }
+                                        };
+                                        PresenceError::BeyondLimit(e27)
+                                    }
+                                    n => {
+                                        debug_assert_eq!(n, 6, "invalid enum discriminant");
+                                        let e27 = {
+                                            let l24 = *ptr1.add(16).cast::<*mut u8>();
+                                            let l25 = *ptr1
+                                                .add(16 + 1 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len26 = l25;
+                                            let bytes26 = _rt::Vec::from_raw_parts(
+                                                l24.cast(),
+                                                len26,
+                                                len26,
+                                            );
+                                            _rt::string_lift(bytes26)
+                                        };
+                                        PresenceError::Invalid(e27)
+                                    }
+                                };
+                                v27
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result28
+                }
+            }
+        }
         /// The room's own durable, ordered key-value storage. A key is 1 to 2,048 bytes; order is byte order.
         ///
         /// Reads see what this turn wrote. Writes take effect when the turn commits.
@@ -12023,9 +12831,9 @@ macro_rules! __export_module_impl {
         () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.63.0:room:runtime@0.1.0:module:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 6378] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 6753] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xed0\x01A\x02\x01AA\x01\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xe43\x01A\x02\x01AC\x01\
 B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\0\x01\
 \x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uris\x07h\
 eaders\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x05\
@@ -12077,110 +12885,119 @@ message\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x10connection-error\x03\0\x02\x01q\x02
 \x01\x03\0\x0binvalid-key\x01y\0\x04\0\x0edelivery-error\x03\0\x06\x01j\0\x01\x07\
 \x01@\x03\x02ids\x07message\x01\x04mode\x05\0\x08\x04\0\x04send\x01\x09\x01ks\x01\
 ps\x01@\x04\x07message\x01\x03tag\x0a\x07without\x0b\x04mode\x05\0\x08\x04\0\x09\
-broadcast\x01\x0c\x03\0\x1broom:runtime/delivery@0.1.0\x05\x0d\x01B+\x02\x03\x02\
-\x01\x04\x04\0\x05limit\x03\0\0\x01q\x05\x0binvalid-key\x01y\0\x0fvalue-too-larg\
-e\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinvalid-range\x01s\0\x0bunavailable\0\0\
-\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\x04\x04\x04\0\x05entry\x03\0\x05\
-\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-after\x07\x03end\x07\x06prefix\x07\
-\x07reverse\x7f\x05limit\x08\x04\0\x0clist-options\x03\0\x09\x01p\x06\x01r\x02\x07\
-entries\x0b\x04more\x7f\x04\0\x04page\x03\0\x0c\x01j\x01\x07\x01\x03\x01@\x01\x03\
-key\x04\0\x0e\x04\0\x03get\x01\x0f\x01p\x04\x01p\x07\x01j\x01\x11\x01\x03\x01@\x01\
-\x04keys\x10\0\x12\x04\0\x08get-many\x01\x13\x01j\0\x01\x03\x01@\x02\x03key\x04\x05\
-value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01\x07entries\x0b\0\x14\x04\0\x08put-\
-many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03key\x04\0\x17\x04\0\x06delete\x01\x18\
-\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\x04\0\x0bdelete-many\x01\x1a\x01j\x01\
-\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\
-\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01\
-@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1aroom:runtime/storage@0.1.0\x05\x0e\x01\
-B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\
-\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\
-\x18room:runtime/alarm@0.1.0\x05\x0f\x01B\x14\x02\x03\x02\x01\x04\x04\0\x05limit\
-\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\0\x09too-often\x01\x01\0\x04\0\x0btime\
-r-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05every\x04\x03tags\x04dat\
-a\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05ev\
-ery\x04\x03tags\x04data\x05\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\
-\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\
-\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime\
-/timers@0.1.0\x05\x10\x02\x03\0\0\x08response\x01B\x1c\x02\x03\x02\x01\x04\x04\0\
-\x05limit\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x01q\x04\x09no\
-t-found\0\0\x09too-large\x01y\0\x08too-many\x01\x01\0\x07invalid\x01s\0\x04\0\x0c\
-stream-error\x03\0\x04\x01r\x02\x02ids\x0cbody-follows\x7f\x04\0\x08incoming\x03\
-\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07request\x01\x09\x01j\x01s\x01\x05\x01@\0\0\
-\x0a\x04\0\x05defer\x01\x0b\x01j\0\x01\x05\x01@\x02\x02ids\x08response\x03\0\x0c\
-\x04\0\x07respond\x01\x0d\x01@\x02\x02ids\x04head\x03\0\x0c\x04\0\x05begin\x01\x0e\
-\x01p}\x01@\x02\x02ids\x05piece\x0f\0\x0c\x04\0\x05write\x01\x10\x01@\x01\x02ids\
-\0\x0c\x04\0\x03end\x01\x11\x04\0\x05abort\x01\x11\x01ps\x01@\0\0\x12\x04\0\x04o\
-pen\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x12\x01B\x11\x02\x03\x02\x01\
-\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x01@\
-\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\x01\0\x04\0\x05flush\x01\
-\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\x01@\x01\x09savep\
-ointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08respo\
-nse\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x13\x01\
-B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
-\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\
-\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x14\x01B\x11\x02\x03\x02\x01\
-\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x01\
-m\x03\x06follow\x06manual\x05error\x04\0\x09redirects\x03\0\x04\x01r\x02\x03keys\
-\x02msw\x04\0\x07caching\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07timeout\x08\x09red\
-irects\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messag\
-es\x04\0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07op\
-tions\x0b\0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\
-\x15\x01B\x10\x01r\x03\x04read\x7f\x05write\x7f\x08presence\x7f\x04\0\x0ccapabil\
-ities\x03\0\0\x01kw\x01r\x03\x06claimss\x0ccapabilities\x01\x04ends\x02\x04\0\x05\
-proof\x03\0\x03\x01ks\x01r\x06\x05partys\x04room\x05\x02msw\x0ccapabilities\x01\x04\
-once\x7f\x06claims\x05\x04\0\x05grant\x03\0\x06\x01k\x04\x01@\0\0\x08\x04\0\x0ao\
-f-request\x01\x09\x01@\x01\x02ids\0\x08\x04\0\x0dof-connection\x01\x0a\x01j\x01s\
-\x01s\x01@\x01\x05grant\x07\0\x0b\x04\0\x06ticket\x01\x0c\x03\0\x1broom:runtime/\
-identity@0.1.0\x05\x16\x01B\x05\x01m\x03\x09websocket\x03sse\x09long-poll\x04\0\x09\
-transport\x03\0\0\x01k\x01\x01@\x01\x02ids\0\x02\x04\0\x0ctransport-of\x01\x03\x03\
-\0\x1droom:runtime/transports@0.1.0\x05\x17\x01B\x02\x01@\0\x01\0\x04\0\x03run\x01\
-\0\x04\0\x18room:runtime/batch@0.1.0\x05\x18\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\
-\0\x09on-expire\x01\x01\x04\0\x19room:runtime/expiry@0.1.0\x05\x19\x02\x03\0\x0a\
-\x05timer\x01B\x07\x02\x03\x02\x01\x1a\x04\0\x05timer\x03\0\0\x01j\0\x01s\x01@\x01\
-\x05timer\x01\0\x02\x04\0\x08on-timer\x01\x03\x01@\0\0\x02\x04\0\x07on-tick\x01\x04\
-\x04\0\x1froom:runtime/timer-events@0.1.0\x05\x1b\x02\x03\0\x02\x07failure\x02\x03\
-\0\x02\x05chunk\x02\x03\0\x02\x0croom-address\x01B\x15\x02\x03\x02\x01\x11\x04\0\
-\x08response\x03\0\0\x02\x03\x02\x01\x1c\x04\0\x07failure\x03\0\x02\x02\x03\x02\x01\
-\x1d\x04\0\x05chunk\x03\0\x04\x02\x03\x02\x01\x1e\x04\0\x0croom-address\x03\0\x06\
-\x01j\x01\x01\x01\x03\x01j\0\x01s\x01@\x03\x02ids\x03tags\x06answer\x08\0\x09\x04\
-\0\x0bon-response\x01\x0a\x01@\x01\x05chunk\x05\0\x09\x04\0\x08on-chunk\x01\x0b\x01\
-p}\x01j\x01\x0c\x01s\x01@\x03\x06caller\x07\x02ids\x04data\x0c\0\x0d\x04\0\x07on\
--call\x01\x0e\x01j\x01\x0c\x01\x03\x01@\x03\x02ids\x03tags\x06answer\x0f\0\x09\x04\
-\0\x09on-answer\x01\x10\x04\0!room:runtime/outcall-events@0.1.0\x05\x1f\x01B\x0c\
-\x01m\x03\x09too-large\x07stalled\x07aborted\x04\0\x0abody-error\x03\0\0\x01p}\x01\
-q\x03\x04more\x01\x02\0\x04last\x01\x02\0\x06failed\x01\x01\0\x04\0\x0abody-piec\
-e\x03\0\x03\x01m\x05\x04left\x04slow\x04idle\x04late\x06failed\x04\0\x0astream-e\
-nd\x03\0\x05\x01j\0\x01s\x01@\x02\x02ids\x05piece\x04\0\x07\x04\0\x07on-body\x01\
-\x08\x01@\x02\x02ids\x06reason\x06\0\x07\x04\0\x0fon-stream-close\x01\x09\x04\0\x20\
-room:runtime/stream-events@0.1.0\x05\x20\x01B\x03\x01j\0\x01s\x01@\x02\x04names\x02\
-atw\0\0\x04\0\x07on-cron\x01\x01\x04\0\x1eroom:runtime/cron-events@0.1.0\x05!\x01\
-B\x05\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x01j\0\x01s\x01@\x01\x07messa\
-ge\x01\0\x02\x04\0\x0aon-publish\x01\x03\x04\0!room:runtime/publish-events@0.1.0\
-\x05\"\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x11\
-\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x0a\x04\0\x0bclose-frame\x03\0\x04\x01\
-r\x02\x05partys\x04rooms\x04\0\x0bdestination\x03\0\x06\x01q\x04\x05enter\x01\x07\
-\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x07unknown\0\0\x04\0\x0esocket-verdi\
-ct\x03\0\x08\x01k\x03\x01j\x01\x0a\x01s\x01@\x01\x07request\x01\0\x0b\x04\0\x08o\
-n-fetch\x01\x0c\x01j\x01\x09\x01s\x01@\x01\x07request\x01\0\x0d\x04\0\x09on-sock\
-et\x01\x0e\x04\0\x18room:runtime/fetch@0.1.0\x05#\x01B\x1d\x02\x03\x02\x01\x01\x04\
-\0\x07message\x03\0\0\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\x02\x02\x03\x02\
-\x01\x11\x04\0\x08response\x03\0\x04\x02\x03\x02\x01\x09\x04\0\x0aconnection\x03\
-\0\x06\x02\x03\x02\x01\x0a\x04\0\x0bclose-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\
-\x04\0\x08on-start\x01\x0b\x01ps\x01j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07\
-request\x03\0\x0d\x04\0\x04tags\x01\x0e\x01@\x02\x0aconnection\x07\x07request\x03\
-\0\x0a\x04\0\x0aon-connect\x01\x0f\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\
-\0\x0aon-message\x01\x10\x01@\x03\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\
-\x04\0\x08on-close\x01\x11\x01@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08o\
-n-error\x01\x12\x01j\x01\x05\x01s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-requ\
-est\x01\x14\x04\0\x08on-alarm\x01\x0b\x04\0\x19room:runtime/events@0.1.0\x05$\x01\
-B\x0e\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08\
-response\x03\0\x02\x02\x03\x02\x01\x0a\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07\
-forward\x01\x01\0\x07respond\x01\x03\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\
-\x06\x01r\x02\x05partys\x04rooms\x04\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\
-\x02\x07request\x01\x05lobby\x09\0\x0a\x04\0\x11on-before-connect\x01\x0b\x04\0\x11\
-on-before-request\x01\x0b\x04\0\x17room:runtime/door@0.1.0\x05%\x04\0\x19room:ru\
-ntime/module@0.1.0\x04\0\x0b\x0c\x01\0\x06module\x03\0\0\0G\x09producers\x01\x0c\
-processed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+broadcast\x01\x0c\x03\0\x1broom:runtime/delivery@0.1.0\x05\x0d\x01B\x16\x02\x03\x02\
+\x01\x04\x04\0\x05limit\x03\0\0\x01ps\x01r\x04\x04names\x04datas\x0bconnectionsy\
+\x05flags\x02\x04\0\x0cpresent-user\x03\0\x03\x01q\x07\x08not-kept\0\0\x09not-fo\
+und\0\0\x0bnot-present\0\0\x09forbidden\0\0\x09too-large\x01y\0\x0cbeyond-limit\x01\
+\x01\0\x07invalid\x01s\0\x04\0\x0epresence-error\x03\0\x05\x01j\0\x01\x06\x01@\x02\
+\x0aconnections\x04datas\0\x07\x04\0\x03set\x01\x08\x01@\x01\x0aconnections\0\x07\
+\x04\0\x05clear\x01\x09\x01@\x03\x0aconnections\x04flags\x06for-msy\0\x07\x04\0\x04\
+flag\x01\x0a\x01p\x04\x01j\x01\x0b\x01\x06\x01@\0\0\x0c\x04\0\x05users\x01\x0d\x01\
+k\x04\x01j\x01\x0e\x01\x06\x01@\x01\x04names\0\x0f\x04\0\x04user\x01\x10\x03\0\x1b\
+room:runtime/presence@0.1.0\x05\x0e\x01B+\x02\x03\x02\x01\x04\x04\0\x05limit\x03\
+\0\0\x01q\x05\x0binvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\
+\x01\x01\0\x0dinvalid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\
+\0\x02\x01p}\x01o\x02\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05\
+start\x07\x0bstart-after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\
+\x04\0\x0clist-options\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\
+\0\x04page\x03\0\x0c\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\
+\x01\x0f\x01p\x04\x01p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\
+\x08get-many\x01\x13\x01j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\
+\x03put\x01\x15\x01@\x01\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\
+\x7f\x01\x03\x01@\x01\x03key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\
+\x01@\x01\x04keys\x10\0\x19\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01\
+@\x01\x07options\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-al\
+l\x01\x1d\x01j\x01w\x01\x03\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09\
+bytes-max\x01\x20\x03\0\x1aroom:runtime/storage@0.1.0\x05\x0f\x01B\x09\x01kw\x01\
+@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\
+\0\x04\0\x06delete\x01\x03\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtim\
+e/alarm@0.1.0\x05\x10\x01B\x14\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x02\
+\x0cbeyond-limit\x01\x01\0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\
+\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05every\x04\x03tags\x04data\x05\x05triesy\x04\
+\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03tags\x04\
+data\x05\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\
+\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05\
+every\x0d\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x11\
+\x02\x03\0\0\x08response\x01B\x1c\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\
+\x03\x02\x01\x12\x04\0\x08response\x03\0\x02\x01q\x04\x09not-found\0\0\x09too-la\
+rge\x01y\0\x08too-many\x01\x01\0\x07invalid\x01s\0\x04\0\x0cstream-error\x03\0\x04\
+\x01r\x02\x02ids\x0cbody-follows\x7f\x04\0\x08incoming\x03\0\x06\x01k\x07\x01@\0\
+\0\x08\x04\0\x07request\x01\x09\x01j\x01s\x01\x05\x01@\0\0\x0a\x04\0\x05defer\x01\
+\x0b\x01j\0\x01\x05\x01@\x02\x02ids\x08response\x03\0\x0c\x04\0\x07respond\x01\x0d\
+\x01@\x02\x02ids\x04head\x03\0\x0c\x04\0\x05begin\x01\x0e\x01p}\x01@\x02\x02ids\x05\
+piece\x0f\0\x0c\x04\0\x05write\x01\x10\x01@\x01\x02ids\0\x0c\x04\0\x03end\x01\x11\
+\x04\0\x05abort\x01\x11\x01ps\x01@\0\0\x12\x04\0\x04open\x01\x13\x03\0\x1aroom:r\
+untime/streams@0.1.0\x05\x13\x01B\x11\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\
+\x02\x03\x02\x01\x12\x04\0\x08response\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\x04\
+\x04\0\x04name\x01\x04\x01@\0\x01\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\x01\
+@\0\0\x06\x04\0\x09savepoint\x01\x07\x01@\x01\x09savepointy\x01\0\x04\0\x08rollb\
+ack\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08response\x03\x01\0\x04\0\x06ref\
+use\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x14\x01B\x06\x01m\x05\x05trace\x05\
+debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\
+\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16ro\
+om:runtime/log@0.1.0\x05\x15\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\
+\0\x02\x03\x02\x01\x12\x04\0\x08response\x03\0\x02\x01m\x03\x06follow\x06manual\x05\
+error\x04\0\x09redirects\x03\0\x04\x01r\x02\x03keys\x02msw\x04\0\x07caching\x03\0\
+\x06\x01kw\x01k\x07\x01r\x03\x07timeout\x08\x09redirects\x05\x07caching\x09\x04\0\
+\x07options\x03\0\x0a\x01r\x02\x04codes\x07messages\x04\0\x07failure\x03\0\x0c\x01\
+j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07options\x0b\0\x0e\x04\0\x05fetch\x01\
+\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\x16\x01B\x10\x01r\x03\x04read\x7f\
+\x05write\x7f\x08presence\x7f\x04\0\x0ccapabilities\x03\0\0\x01kw\x01r\x03\x06cl\
+aimss\x0ccapabilities\x01\x04ends\x02\x04\0\x05proof\x03\0\x03\x01ks\x01r\x06\x05\
+partys\x04room\x05\x02msw\x0ccapabilities\x01\x04once\x7f\x06claims\x05\x04\0\x05\
+grant\x03\0\x06\x01k\x04\x01@\0\0\x08\x04\0\x0aof-request\x01\x09\x01@\x01\x02id\
+s\0\x08\x04\0\x0dof-connection\x01\x0a\x01j\x01s\x01s\x01@\x01\x05grant\x07\0\x0b\
+\x04\0\x06ticket\x01\x0c\x03\0\x1broom:runtime/identity@0.1.0\x05\x17\x01B\x05\x01\
+m\x03\x09websocket\x03sse\x09long-poll\x04\0\x09transport\x03\0\0\x01k\x01\x01@\x01\
+\x02ids\0\x02\x04\0\x0ctransport-of\x01\x03\x03\0\x1droom:runtime/transports@0.1\
+.0\x05\x18\x01B\x02\x01@\0\x01\0\x04\0\x03run\x01\0\x04\0\x18room:runtime/batch@\
+0.1.0\x05\x19\x01B\x03\x01j\0\x01s\x01@\0\0\0\x04\0\x09on-expire\x01\x01\x04\0\x19\
+room:runtime/expiry@0.1.0\x05\x1a\x02\x03\0\x0b\x05timer\x01B\x07\x02\x03\x02\x01\
+\x1b\x04\0\x05timer\x03\0\0\x01j\0\x01s\x01@\x01\x05timer\x01\0\x02\x04\0\x08on-\
+timer\x01\x03\x01@\0\0\x02\x04\0\x07on-tick\x01\x04\x04\0\x1froom:runtime/timer-\
+events@0.1.0\x05\x1c\x02\x03\0\x02\x07failure\x02\x03\0\x02\x05chunk\x02\x03\0\x02\
+\x0croom-address\x01B\x15\x02\x03\x02\x01\x12\x04\0\x08response\x03\0\0\x02\x03\x02\
+\x01\x1d\x04\0\x07failure\x03\0\x02\x02\x03\x02\x01\x1e\x04\0\x05chunk\x03\0\x04\
+\x02\x03\x02\x01\x1f\x04\0\x0croom-address\x03\0\x06\x01j\x01\x01\x01\x03\x01j\0\
+\x01s\x01@\x03\x02ids\x03tags\x06answer\x08\0\x09\x04\0\x0bon-response\x01\x0a\x01\
+@\x01\x05chunk\x05\0\x09\x04\0\x08on-chunk\x01\x0b\x01p}\x01j\x01\x0c\x01s\x01@\x03\
+\x06caller\x07\x02ids\x04data\x0c\0\x0d\x04\0\x07on-call\x01\x0e\x01j\x01\x0c\x01\
+\x03\x01@\x03\x02ids\x03tags\x06answer\x0f\0\x09\x04\0\x09on-answer\x01\x10\x04\0\
+!room:runtime/outcall-events@0.1.0\x05\x20\x01B\x0c\x01m\x03\x09too-large\x07sta\
+lled\x07aborted\x04\0\x0abody-error\x03\0\0\x01p}\x01q\x03\x04more\x01\x02\0\x04\
+last\x01\x02\0\x06failed\x01\x01\0\x04\0\x0abody-piece\x03\0\x03\x01m\x05\x04lef\
+t\x04slow\x04idle\x04late\x06failed\x04\0\x0astream-end\x03\0\x05\x01j\0\x01s\x01\
+@\x02\x02ids\x05piece\x04\0\x07\x04\0\x07on-body\x01\x08\x01@\x02\x02ids\x06reas\
+on\x06\0\x07\x04\0\x0fon-stream-close\x01\x09\x04\0\x20room:runtime/stream-event\
+s@0.1.0\x05!\x01B\x03\x01j\0\x01s\x01@\x02\x04names\x02atw\0\0\x04\0\x07on-cron\x01\
+\x01\x04\0\x1eroom:runtime/cron-events@0.1.0\x05\"\x01B\x05\x02\x03\x02\x01\x01\x04\
+\0\x07message\x03\0\0\x01j\0\x01s\x01@\x01\x07message\x01\0\x02\x04\0\x0aon-publ\
+ish\x01\x03\x04\0!room:runtime/publish-events@0.1.0\x05#\x01B\x11\x02\x03\x02\x01\
+\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x12\x04\0\x08response\x03\0\x02\x02\
+\x03\x02\x01\x0a\x04\0\x0bclose-frame\x03\0\x04\x01r\x02\x05partys\x04rooms\x04\0\
+\x0bdestination\x03\0\x06\x01q\x04\x05enter\x01\x07\0\x07respond\x01\x03\0\x06re\
+fuse\x01\x05\0\x07unknown\0\0\x04\0\x0esocket-verdict\x03\0\x08\x01k\x03\x01j\x01\
+\x0a\x01s\x01@\x01\x07request\x01\0\x0b\x04\0\x08on-fetch\x01\x0c\x01j\x01\x09\x01\
+s\x01@\x01\x07request\x01\0\x0d\x04\0\x09on-socket\x01\x0e\x04\0\x18room:runtime\
+/fetch@0.1.0\x05$\x01B\x1d\x02\x03\x02\x01\x01\x04\0\x07message\x03\0\0\x02\x03\x02\
+\x01\x03\x04\0\x07request\x03\0\x02\x02\x03\x02\x01\x12\x04\0\x08response\x03\0\x04\
+\x02\x03\x02\x01\x09\x04\0\x0aconnection\x03\0\x06\x02\x03\x02\x01\x0a\x04\0\x0b\
+close-frame\x03\0\x08\x01j\0\x01s\x01@\0\0\x0a\x04\0\x08on-start\x01\x0b\x01ps\x01\
+j\x01\x0c\x01s\x01@\x02\x0aconnection\x07\x07request\x03\0\x0d\x04\0\x04tags\x01\
+\x0e\x01@\x02\x0aconnection\x07\x07request\x03\0\x0a\x04\0\x0aon-connect\x01\x0f\
+\x01@\x02\x0aconnections\x07message\x01\0\x0a\x04\0\x0aon-message\x01\x10\x01@\x03\
+\x0aconnection\x07\x05frame\x09\x05clean\x7f\0\x0a\x04\0\x08on-close\x01\x11\x01\
+@\x02\x0aconnection\x07\x05errors\0\x0a\x04\0\x08on-error\x01\x12\x01j\x01\x05\x01\
+s\x01@\x01\x07request\x03\0\x13\x04\0\x0aon-request\x01\x14\x04\0\x08on-alarm\x01\
+\x0b\x04\0\x19room:runtime/events@0.1.0\x05%\x01B\x0e\x02\x03\x02\x01\x03\x04\0\x07\
+request\x03\0\0\x02\x03\x02\x01\x12\x04\0\x08response\x03\0\x02\x02\x03\x02\x01\x0a\
+\x04\0\x0bclose-frame\x03\0\x04\x01q\x03\x07forward\x01\x01\0\x07respond\x01\x03\
+\0\x06refuse\x01\x05\0\x04\0\x07verdict\x03\0\x06\x01r\x02\x05partys\x04rooms\x04\
+\0\x05lobby\x03\0\x08\x01j\x01\x07\x01s\x01@\x02\x07request\x01\x05lobby\x09\0\x0a\
+\x04\0\x11on-before-connect\x01\x0b\x04\0\x11on-before-request\x01\x0b\x04\0\x17\
+room:runtime/door@0.1.0\x05&\x04\0\x19room:runtime/module@0.1.0\x04\0\x0b\x0c\x01\
+\0\x06module\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x07\
+0.262.0\x10wit-bindgen-rust\x060.63.0";
         };
     };
 }
@@ -12193,11 +13010,11 @@ pub use __export_module_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 4598] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd9\"\x01A\x02\x01A)\
-\x01B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\0\
-\x01\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uris\x07\
-headers\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x05\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 4973] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd0%\x01A\x02\x01A+\x01\
+B\x11\x01p}\x01q\x02\x04text\x01s\0\x06binary\x01\0\0\x04\0\x07message\x03\0\x01\
+\x01o\x02s\0\x04\0\x06header\x03\0\x03\x01p\x04\x01r\x04\x06methods\x03uris\x07h\
+eaders\x05\x04body\0\x04\0\x07request\x03\0\x06\x01r\x03\x06status{\x07headers\x05\
 \x04body\0\x04\0\x08response\x03\0\x08\x01ps\x01r\x04\x02ids\x03uris\x04tags\x0a\
 \x05state\0\x04\0\x0aconnection\x03\0\x0b\x01r\x02\x04names\x03maxw\x04\0\x05lim\
 it\x03\0\x0d\x01r\x02\x04code{\x06reasons\x04\0\x0bclose-frame\x03\0\x0f\x03\0\x18\
@@ -12246,66 +13063,74 @@ message\x03\0\0\x02\x03\x02\x01\x0c\x04\0\x10connection-error\x03\0\x02\x01q\x02
 \x01\x03\0\x0binvalid-key\x01y\0\x04\0\x0edelivery-error\x03\0\x06\x01j\0\x01\x07\
 \x01@\x03\x02ids\x07message\x01\x04mode\x05\0\x08\x04\0\x04send\x01\x09\x01ks\x01\
 ps\x01@\x04\x07message\x01\x03tag\x0a\x07without\x0b\x04mode\x05\0\x08\x04\0\x09\
-broadcast\x01\x0c\x03\0\x1broom:runtime/delivery@0.1.0\x05\x0d\x01B+\x02\x03\x02\
-\x01\x04\x04\0\x05limit\x03\0\0\x01q\x05\x0binvalid-key\x01y\0\x0fvalue-too-larg\
-e\x01y\0\x0ftoo-many-writes\x01\x01\0\x0dinvalid-range\x01s\0\x0bunavailable\0\0\
-\x04\0\x0dstorage-error\x03\0\x02\x01p}\x01o\x02\x04\x04\x04\0\x05entry\x03\0\x05\
-\x01k\x04\x01ky\x01r\x06\x05start\x07\x0bstart-after\x07\x03end\x07\x06prefix\x07\
-\x07reverse\x7f\x05limit\x08\x04\0\x0clist-options\x03\0\x09\x01p\x06\x01r\x02\x07\
-entries\x0b\x04more\x7f\x04\0\x04page\x03\0\x0c\x01j\x01\x07\x01\x03\x01@\x01\x03\
-key\x04\0\x0e\x04\0\x03get\x01\x0f\x01p\x04\x01p\x07\x01j\x01\x11\x01\x03\x01@\x01\
-\x04keys\x10\0\x12\x04\0\x08get-many\x01\x13\x01j\0\x01\x03\x01@\x02\x03key\x04\x05\
-value\x04\0\x14\x04\0\x03put\x01\x15\x01@\x01\x07entries\x0b\0\x14\x04\0\x08put-\
-many\x01\x16\x01j\x01\x7f\x01\x03\x01@\x01\x03key\x04\0\x17\x04\0\x06delete\x01\x18\
-\x01j\x01y\x01\x03\x01@\x01\x04keys\x10\0\x19\x04\0\x0bdelete-many\x01\x1a\x01j\x01\
-\x0d\x01\x03\x01@\x01\x07options\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\
-\0\x0adelete-all\x01\x1d\x01j\x01w\x01\x03\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01\
-@\0\0w\x04\0\x09bytes-max\x01\x20\x03\0\x1aroom:runtime/storage@0.1.0\x05\x0e\x01\
-B\x09\x01kw\x01@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\
-\x02\x01@\0\x01\0\x04\0\x06delete\x01\x03\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\
-\x18room:runtime/alarm@0.1.0\x05\x0f\x01B\x14\x02\x03\x02\x01\x04\x04\0\x05limit\
-\x03\0\0\x01q\x02\x0cbeyond-limit\x01\x01\0\x09too-often\x01\x01\0\x04\0\x0btime\
-r-error\x03\0\x02\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05every\x04\x03tags\x04dat\
-a\x05\x05triesy\x04\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05ev\
-ery\x04\x03tags\x04data\x05\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\
-\x04\0\x06cancel\x01\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\
-\x01\x03\x01@\x01\x05every\x0d\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime\
-/timers@0.1.0\x05\x10\x02\x03\0\0\x08response\x01B\x1c\x02\x03\x02\x01\x04\x04\0\
-\x05limit\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x01q\x04\x09no\
-t-found\0\0\x09too-large\x01y\0\x08too-many\x01\x01\0\x07invalid\x01s\0\x04\0\x0c\
-stream-error\x03\0\x04\x01r\x02\x02ids\x0cbody-follows\x7f\x04\0\x08incoming\x03\
-\0\x06\x01k\x07\x01@\0\0\x08\x04\0\x07request\x01\x09\x01j\x01s\x01\x05\x01@\0\0\
-\x0a\x04\0\x05defer\x01\x0b\x01j\0\x01\x05\x01@\x02\x02ids\x08response\x03\0\x0c\
-\x04\0\x07respond\x01\x0d\x01@\x02\x02ids\x04head\x03\0\x0c\x04\0\x05begin\x01\x0e\
-\x01p}\x01@\x02\x02ids\x05piece\x0f\0\x0c\x04\0\x05write\x01\x10\x01@\x01\x02ids\
-\0\x0c\x04\0\x03end\x01\x11\x04\0\x05abort\x01\x11\x01ps\x01@\0\0\x12\x04\0\x04o\
-pen\x01\x13\x03\0\x1aroom:runtime/streams@0.1.0\x05\x12\x01B\x11\x02\x03\x02\x01\
-\x04\x04\0\x05limit\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x01@\
-\0\0s\x04\0\x05party\x01\x04\x04\0\x04name\x01\x04\x01@\0\x01\0\x04\0\x05flush\x01\
-\x05\x01j\x01y\x01\x01\x01@\0\0\x06\x04\0\x09savepoint\x01\x07\x01@\x01\x09savep\
-ointy\x01\0\x04\0\x08rollback\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08respo\
-nse\x03\x01\0\x04\0\x06refuse\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x13\x01\
-B\x06\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
-\x01o\x02ss\x01p\x02\x01@\x03\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\
-\x05write\x01\x04\x03\0\x16room:runtime/log@0.1.0\x05\x14\x01B\x11\x02\x03\x02\x01\
-\x03\x04\0\x07request\x03\0\0\x02\x03\x02\x01\x11\x04\0\x08response\x03\0\x02\x01\
-m\x03\x06follow\x06manual\x05error\x04\0\x09redirects\x03\0\x04\x01r\x02\x03keys\
-\x02msw\x04\0\x07caching\x03\0\x06\x01kw\x01k\x07\x01r\x03\x07timeout\x08\x09red\
-irects\x05\x07caching\x09\x04\0\x07options\x03\0\x0a\x01r\x02\x04codes\x07messag\
-es\x04\0\x07failure\x03\0\x0c\x01j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07op\
-tions\x0b\0\x0e\x04\0\x05fetch\x01\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\
-\x15\x01B\x10\x01r\x03\x04read\x7f\x05write\x7f\x08presence\x7f\x04\0\x0ccapabil\
-ities\x03\0\0\x01kw\x01r\x03\x06claimss\x0ccapabilities\x01\x04ends\x02\x04\0\x05\
-proof\x03\0\x03\x01ks\x01r\x06\x05partys\x04room\x05\x02msw\x0ccapabilities\x01\x04\
-once\x7f\x06claims\x05\x04\0\x05grant\x03\0\x06\x01k\x04\x01@\0\0\x08\x04\0\x0ao\
-f-request\x01\x09\x01@\x01\x02ids\0\x08\x04\0\x0dof-connection\x01\x0a\x01j\x01s\
-\x01s\x01@\x01\x05grant\x07\0\x0b\x04\0\x06ticket\x01\x0c\x03\0\x1broom:runtime/\
-identity@0.1.0\x05\x16\x01B\x05\x01m\x03\x09websocket\x03sse\x09long-poll\x04\0\x09\
-transport\x03\0\0\x01k\x01\x01@\x01\x02ids\0\x02\x04\0\x0ctransport-of\x01\x03\x03\
-\0\x1droom:runtime/transports@0.1.0\x05\x17\x04\09room:runtime/module-with-all-o\
-f-its-exports-removed@0.1.0\x04\0\x0b,\x01\0&module-with-all-of-its-exports-remo\
-ved\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10\
-wit-bindgen-rust\x060.63.0";
+broadcast\x01\x0c\x03\0\x1broom:runtime/delivery@0.1.0\x05\x0d\x01B\x16\x02\x03\x02\
+\x01\x04\x04\0\x05limit\x03\0\0\x01ps\x01r\x04\x04names\x04datas\x0bconnectionsy\
+\x05flags\x02\x04\0\x0cpresent-user\x03\0\x03\x01q\x07\x08not-kept\0\0\x09not-fo\
+und\0\0\x0bnot-present\0\0\x09forbidden\0\0\x09too-large\x01y\0\x0cbeyond-limit\x01\
+\x01\0\x07invalid\x01s\0\x04\0\x0epresence-error\x03\0\x05\x01j\0\x01\x06\x01@\x02\
+\x0aconnections\x04datas\0\x07\x04\0\x03set\x01\x08\x01@\x01\x0aconnections\0\x07\
+\x04\0\x05clear\x01\x09\x01@\x03\x0aconnections\x04flags\x06for-msy\0\x07\x04\0\x04\
+flag\x01\x0a\x01p\x04\x01j\x01\x0b\x01\x06\x01@\0\0\x0c\x04\0\x05users\x01\x0d\x01\
+k\x04\x01j\x01\x0e\x01\x06\x01@\x01\x04names\0\x0f\x04\0\x04user\x01\x10\x03\0\x1b\
+room:runtime/presence@0.1.0\x05\x0e\x01B+\x02\x03\x02\x01\x04\x04\0\x05limit\x03\
+\0\0\x01q\x05\x0binvalid-key\x01y\0\x0fvalue-too-large\x01y\0\x0ftoo-many-writes\
+\x01\x01\0\x0dinvalid-range\x01s\0\x0bunavailable\0\0\x04\0\x0dstorage-error\x03\
+\0\x02\x01p}\x01o\x02\x04\x04\x04\0\x05entry\x03\0\x05\x01k\x04\x01ky\x01r\x06\x05\
+start\x07\x0bstart-after\x07\x03end\x07\x06prefix\x07\x07reverse\x7f\x05limit\x08\
+\x04\0\x0clist-options\x03\0\x09\x01p\x06\x01r\x02\x07entries\x0b\x04more\x7f\x04\
+\0\x04page\x03\0\x0c\x01j\x01\x07\x01\x03\x01@\x01\x03key\x04\0\x0e\x04\0\x03get\
+\x01\x0f\x01p\x04\x01p\x07\x01j\x01\x11\x01\x03\x01@\x01\x04keys\x10\0\x12\x04\0\
+\x08get-many\x01\x13\x01j\0\x01\x03\x01@\x02\x03key\x04\x05value\x04\0\x14\x04\0\
+\x03put\x01\x15\x01@\x01\x07entries\x0b\0\x14\x04\0\x08put-many\x01\x16\x01j\x01\
+\x7f\x01\x03\x01@\x01\x03key\x04\0\x17\x04\0\x06delete\x01\x18\x01j\x01y\x01\x03\
+\x01@\x01\x04keys\x10\0\x19\x04\0\x0bdelete-many\x01\x1a\x01j\x01\x0d\x01\x03\x01\
+@\x01\x07options\x0a\0\x1b\x04\0\x04list\x01\x1c\x01@\0\0\x14\x04\0\x0adelete-al\
+l\x01\x1d\x01j\x01w\x01\x03\x01@\0\0\x1e\x04\0\x05bytes\x01\x1f\x01@\0\0w\x04\0\x09\
+bytes-max\x01\x20\x03\0\x1aroom:runtime/storage@0.1.0\x05\x0f\x01B\x09\x01kw\x01\
+@\0\0\0\x04\0\x03get\x01\x01\x01@\x01\x02atw\x01\0\x04\0\x03set\x01\x02\x01@\0\x01\
+\0\x04\0\x06delete\x01\x03\x01@\0\0y\x04\0\x05tries\x01\x04\x03\0\x18room:runtim\
+e/alarm@0.1.0\x05\x10\x01B\x14\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x01q\x02\
+\x0cbeyond-limit\x01\x01\0\x09too-often\x01\x01\0\x04\0\x0btimer-error\x03\0\x02\
+\x01kw\x01p}\x01r\x06\x02ids\x02atw\x05every\x04\x03tags\x04data\x05\x05triesy\x04\
+\0\x05timer\x03\0\x06\x01j\x01s\x01\x03\x01@\x04\x02atw\x05every\x04\x03tags\x04\
+data\x05\0\x08\x04\0\x08schedule\x01\x09\x01@\x01\x02ids\0\x7f\x04\0\x06cancel\x01\
+\x0a\x01p\x07\x01@\0\0\x0b\x04\0\x04list\x01\x0c\x01ky\x01j\0\x01\x03\x01@\x01\x05\
+every\x0d\0\x0e\x04\0\x04tick\x01\x0f\x03\0\x19room:runtime/timers@0.1.0\x05\x11\
+\x02\x03\0\0\x08response\x01B\x1c\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\x02\
+\x03\x02\x01\x12\x04\0\x08response\x03\0\x02\x01q\x04\x09not-found\0\0\x09too-la\
+rge\x01y\0\x08too-many\x01\x01\0\x07invalid\x01s\0\x04\0\x0cstream-error\x03\0\x04\
+\x01r\x02\x02ids\x0cbody-follows\x7f\x04\0\x08incoming\x03\0\x06\x01k\x07\x01@\0\
+\0\x08\x04\0\x07request\x01\x09\x01j\x01s\x01\x05\x01@\0\0\x0a\x04\0\x05defer\x01\
+\x0b\x01j\0\x01\x05\x01@\x02\x02ids\x08response\x03\0\x0c\x04\0\x07respond\x01\x0d\
+\x01@\x02\x02ids\x04head\x03\0\x0c\x04\0\x05begin\x01\x0e\x01p}\x01@\x02\x02ids\x05\
+piece\x0f\0\x0c\x04\0\x05write\x01\x10\x01@\x01\x02ids\0\x0c\x04\0\x03end\x01\x11\
+\x04\0\x05abort\x01\x11\x01ps\x01@\0\0\x12\x04\0\x04open\x01\x13\x03\0\x1aroom:r\
+untime/streams@0.1.0\x05\x13\x01B\x11\x02\x03\x02\x01\x04\x04\0\x05limit\x03\0\0\
+\x02\x03\x02\x01\x12\x04\0\x08response\x03\0\x02\x01@\0\0s\x04\0\x05party\x01\x04\
+\x04\0\x04name\x01\x04\x01@\0\x01\0\x04\0\x05flush\x01\x05\x01j\x01y\x01\x01\x01\
+@\0\0\x06\x04\0\x09savepoint\x01\x07\x01@\x01\x09savepointy\x01\0\x04\0\x08rollb\
+ack\x01\x08\x04\0\x07release\x01\x08\x01@\x01\x08response\x03\x01\0\x04\0\x06ref\
+use\x01\x09\x03\0\x17room:runtime/room@0.1.0\x05\x14\x01B\x06\x01m\x05\x05trace\x05\
+debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01o\x02ss\x01p\x02\x01@\x03\
+\x05level\x01\x07messages\x06fields\x03\x01\0\x04\0\x05write\x01\x04\x03\0\x16ro\
+om:runtime/log@0.1.0\x05\x15\x01B\x11\x02\x03\x02\x01\x03\x04\0\x07request\x03\0\
+\0\x02\x03\x02\x01\x12\x04\0\x08response\x03\0\x02\x01m\x03\x06follow\x06manual\x05\
+error\x04\0\x09redirects\x03\0\x04\x01r\x02\x03keys\x02msw\x04\0\x07caching\x03\0\
+\x06\x01kw\x01k\x07\x01r\x03\x07timeout\x08\x09redirects\x05\x07caching\x09\x04\0\
+\x07options\x03\0\x0a\x01r\x02\x04codes\x07messages\x04\0\x07failure\x03\0\x0c\x01\
+j\x01\x03\x01\x0d\x01@\x02\x07request\x01\x07options\x0b\0\x0e\x04\0\x05fetch\x01\
+\x0f\x03\0\x1croom:runtime/fetch-now@0.1.0\x05\x16\x01B\x10\x01r\x03\x04read\x7f\
+\x05write\x7f\x08presence\x7f\x04\0\x0ccapabilities\x03\0\0\x01kw\x01r\x03\x06cl\
+aimss\x0ccapabilities\x01\x04ends\x02\x04\0\x05proof\x03\0\x03\x01ks\x01r\x06\x05\
+partys\x04room\x05\x02msw\x0ccapabilities\x01\x04once\x7f\x06claims\x05\x04\0\x05\
+grant\x03\0\x06\x01k\x04\x01@\0\0\x08\x04\0\x0aof-request\x01\x09\x01@\x01\x02id\
+s\0\x08\x04\0\x0dof-connection\x01\x0a\x01j\x01s\x01s\x01@\x01\x05grant\x07\0\x0b\
+\x04\0\x06ticket\x01\x0c\x03\0\x1broom:runtime/identity@0.1.0\x05\x17\x01B\x05\x01\
+m\x03\x09websocket\x03sse\x09long-poll\x04\0\x09transport\x03\0\0\x01k\x01\x01@\x01\
+\x02ids\0\x02\x04\0\x0ctransport-of\x01\x03\x03\0\x1droom:runtime/transports@0.1\
+.0\x05\x18\x04\09room:runtime/module-with-all-of-its-exports-removed@0.1.0\x04\0\
+\x0b,\x01\0&module-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0c\
+processed-by\x02\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

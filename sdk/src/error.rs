@@ -196,6 +196,59 @@ impl fmt::Display for HistoryError {
 
 impl std::error::Error for HistoryError {}
 
+/// Why the users of the room were not changed or read. The turn goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PresenceError {
+    /// The party has no `presence` in room.toml.
+    NotKept,
+    /// No open connection has this id.
+    NotFound,
+    /// A flag needs a user that is present.
+    NotPresent,
+    /// The client speaks for nobody: its id is the name of a signed-in user, or its ticket lacks `presence`.
+    Forbidden,
+    /// The data is larger than the limit `presence_data_bytes_max`, given here in bytes.
+    TooLarge(u32),
+    /// The room or the user has as much as a limit allows.
+    BeyondLimit {
+        /// The limit's name in `room.toml [limits]`.
+        limit: String,
+        /// What it is set to.
+        max: u64,
+    },
+    /// An argument is invalid; the text says why.
+    Invalid(String),
+}
+
+impl fmt::Display for PresenceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotKept => f.write_str(
+                "the party keeps no presence: write `presence = true` under [parties.main] in room.toml",
+            ),
+            Self::NotFound => f.write_str("no open connection has this id"),
+            Self::NotPresent => {
+                f.write_str("the user is not present: set its data before its flags")
+            }
+            Self::Forbidden => f.write_str(
+                "the client may not show itself: its ticket lacks `presence`, or its id is the name of a signed-in user",
+            ),
+            Self::TooLarge(max) => {
+                let raise = Raise("presence_data_bytes_max");
+                write!(f, "the data is larger than {max} bytes; {raise}, or show less")
+            }
+            Self::BeyondLimit { limit, max } => {
+                let raise = Raise(limit);
+                write!(f, "this goes beyond {limit} = {max}; {raise}, or clear users")
+            }
+            Self::Invalid(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for PresenceError {}
+
 /// A request to another server or room that was not made. The turn goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutcallError {

@@ -18,20 +18,21 @@ use crate::bindings::exports::room::runtime::{
 };
 use crate::bindings::room::runtime::{
     alarm, answer, attachment, connections, delivery, fetch_now, history, identity, inbox, log,
-    outcalls, room, storage, streams, timers, transports, types,
+    outcalls, presence, room, storage, streams, timers, transports, types,
 };
 use crate::connection::{Close, Connection, Transport};
 use crate::context::Context;
 use crate::cron::Cron;
 use crate::delivery::Delivery;
 use crate::error::{
-    ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError, too_deep,
+    ConnectionError, HistoryError, OutcallError, PresenceError, StorageError, StreamError,
+    TimerError, too_deep,
 };
 use crate::history::SentMessages;
 use crate::hook_fetch::HookFetch;
 use crate::host::{
     ConnectionData, Entry, GrantRecord, Host, IdentityRecord, ListOptions, OutcallRecord,
-    OutcallTarget, Page, RoomAddress, SentOptions, TimerRecord,
+    OutcallTarget, Page, RoomAddress, SentOptions, TimerRecord, UserRecord,
 };
 use crate::http::{Response, Verdict};
 use crate::instance::Live;
@@ -302,6 +303,26 @@ impl Host for Wasm {
         delivery: &Delivery,
     ) -> Result<(), ConnectionError> {
         Ok(delivery::broadcast(&message.into(), tag, without, &delivery.into())?)
+    }
+
+    fn set_presence(connection: &str, data: &str) -> Result<(), PresenceError> {
+        Ok(presence::set(connection, data)?)
+    }
+
+    fn clear_presence(connection: &str) -> Result<(), PresenceError> {
+        Ok(presence::clear(connection)?)
+    }
+
+    fn flag_presence(connection: &str, flag: &str, for_ms: u32) -> Result<(), PresenceError> {
+        Ok(presence::flag(connection, flag, for_ms)?)
+    }
+
+    fn present_users() -> Result<Vec<UserRecord>, PresenceError> {
+        Ok(presence::users()?.into_iter().map(Into::into).collect())
+    }
+
+    fn present_user(name: &str) -> Result<Option<UserRecord>, PresenceError> {
+        Ok(presence::user(name)?.map(Into::into))
     }
 
     fn close(id: &str, code: u16, reason: &str) -> Result<(), ConnectionError> {

@@ -11,7 +11,8 @@ use crate::Result as AnyResult;
 use crate::connection::{Connection, Transport};
 use crate::delivery::Delivery;
 use crate::error::{
-    ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError,
+    ConnectionError, HistoryError, OutcallError, PresenceError, StorageError, StreamError,
+    TimerError,
 };
 use crate::history::SentMessages;
 use crate::hook_fetch::HookFetch;
@@ -126,6 +127,16 @@ pub struct SentOptions {
     pub after: Option<String>,
 }
 
+/// A user that is present, as the host describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserRecord {
+    pub name: String,
+    /// The text of a JSON value.
+    pub data: String,
+    pub connections: u32,
+    pub flags: Vec<String>,
+}
+
 /// The imports of the contract. `sdk/wit` says what each does.
 pub trait Host {
     fn connections(tag: Option<&str>) -> Vec<ConnectionData>;
@@ -148,6 +159,11 @@ pub trait Host {
         delivery: &Delivery,
     ) -> Result<(), ConnectionError>;
     fn history(options: &SentOptions) -> Result<SentMessages, HistoryError>;
+    fn set_presence(connection: &str, data: &str) -> Result<(), PresenceError>;
+    fn clear_presence(connection: &str) -> Result<(), PresenceError>;
+    fn flag_presence(connection: &str, flag: &str, for_ms: u32) -> Result<(), PresenceError>;
+    fn present_users() -> Result<Vec<UserRecord>, PresenceError>;
+    fn present_user(name: &str) -> Result<Option<UserRecord>, PresenceError>;
     fn close(id: &str, code: u16, reason: &str) -> Result<(), ConnectionError>;
     fn set_state(id: &str, state: &[u8]) -> Result<(), ConnectionError>;
 

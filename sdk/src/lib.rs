@@ -74,6 +74,7 @@ mod list;
 pub mod log;
 mod message;
 mod outcall;
+mod presence;
 mod project;
 mod storage;
 mod stream;
@@ -94,6 +95,11 @@ struct Guide;
 #[doc = include_str!("../CONNECTING.md")]
 struct ConnectingGuide;
 
+/// The guide to who is in a room, whose example in Rust is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../PRESENCE.md")]
+struct PresenceGuide;
+
 pub use anyhow::{anyhow, bail, ensure};
 
 pub use connection::{Close, Connection, Transport};
@@ -101,8 +107,8 @@ pub use context::{Alarm, Broadcast, Context};
 pub use cron::Cron;
 pub use delivery::Delivery;
 pub use error::{
-    ConnectionError, Error, HistoryError, OutcallError, Result, StatusError, StorageError,
-    StreamError, TimerError,
+    ConnectionError, Error, HistoryError, OutcallError, PresenceError, Result, StatusError,
+    StorageError, StreamError, TimerError,
 };
 pub use history::{ReadHistory, Sent, SentMessages};
 pub use hook_fetch::HookFetch;
@@ -114,6 +120,7 @@ pub use outcall::{
     Answer, Call, Chunk, Fetch, Fetched, OutcallFailure, PendingRequest, Redirects, Reply,
     RoomCall, RoomStub,
 };
+pub use presence::{Presence, PresentUser};
 pub use project::{ProjectEnv, SocketVerdict};
 pub use storage::{RawStorage, Storage};
 pub use stream::{BodyFault, BodyPiece, ResponseStream, ServerEvent, StreamEnd};

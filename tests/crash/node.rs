@@ -89,6 +89,7 @@ async fn start(
         cors: None,
         request_bodies: BodyDelivery::Whole,
         retention: if remembers { remembering()? } else { RetentionSettings::default() },
+        presence: None,
         auth: None,
         sse: if remembers { SseAccess::On } else { SseAccess::Off },
     };

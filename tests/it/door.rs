@@ -39,6 +39,7 @@ async fn party_names_match_in_every_spelling() {
         cors: None,
         request_bodies: BodyDelivery::Whole,
         retention: RetentionSettings::default(),
+        presence: None,
         auth: None,
         sse: Default::default(),
     };

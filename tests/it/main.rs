@@ -44,6 +44,8 @@ mod order;
 mod outcalls;
 mod poll;
 mod prefix;
+mod presence;
+mod presence_guide;
 mod pressure;
 mod projects;
 mod proxies;

@@ -260,6 +260,7 @@ async fn node_on(dir: &Path, audience: Audience) -> Runtime {
         cors: None,
         request_bodies: BodyDelivery::Whole,
         retention: RetentionSettings::default(),
+        presence: None,
         auth: None,
         sse: Default::default(),
     };

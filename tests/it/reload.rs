@@ -70,6 +70,7 @@ async fn a_removed_party_closes_its_sockets() {
         cors: None,
         request_bodies: BodyDelivery::Whole,
         retention: RetentionSettings::default(),
+        presence: None,
         auth: None,
         sse: Default::default(),
     };

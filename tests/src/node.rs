@@ -6,8 +6,8 @@ use crate::{Requests, TestClient, guest, within};
 use room_runtime::{
     AssetSettings, Audience, AuthMode, AuthSettings, AutoResponse, BodyDelivery, Config,
     CorsSetting, CronSetting, DeployError, Deployed, FetchSettings, Limits, PartyConfig, Preamble,
-    Project, Proxies, PublishKeySetting, PublishSettings, RetentionSettings, Runtime, SseAccess,
-    StartError, StorageConfig, Tls, Ttl, WebhookSettings, WhenQuiet,
+    PresenceSetting, Project, Proxies, PublishKeySetting, PublishSettings, RetentionSettings,
+    Runtime, SseAccess, StartError, StorageConfig, Tls, Ttl, WebhookSettings, WhenQuiet,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -27,6 +27,7 @@ pub struct Setup {
     cors: Option<CorsSetting>,
     request_bodies: BodyDelivery,
     retention: RetentionSettings,
+    presence: Option<PresenceSetting>,
     sse: SseAccess,
     prefix: Option<String>,
     fetch: FetchSettings,
@@ -69,6 +70,7 @@ impl Setup {
             cors: None,
             request_bodies: BodyDelivery::Whole,
             retention: RetentionSettings::default(),
+            presence: None,
             sse: SseAccess::Off,
             prefix: None,
             fetch: FetchSettings::default(),
@@ -168,6 +170,13 @@ impl Setup {
     #[must_use]
     pub fn remembering(mut self, retention: RetentionSettings) -> Self {
         self.retention = retention;
+        self
+    }
+
+    /// With rooms that show who is there.
+    #[must_use]
+    pub fn present(mut self, presence: PresenceSetting) -> Self {
+        self.presence = Some(presence);
         self
     }
 
@@ -387,6 +396,7 @@ impl TestNode {
             cors: self.setup.cors.clone(),
             request_bodies: self.setup.request_bodies,
             retention: self.setup.retention,
+            presence: self.setup.presence,
             auth: self.setup.auth_mode,
             sse: self.setup.sse,
         }

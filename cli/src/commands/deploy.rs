@@ -116,6 +116,7 @@ fn release(
             request_bodies: party.request_bodies,
             resume: party.retention.resume,
             history: party.retention.history,
+            presence: party.presence.as_ref().map(|own| *own.get_ref()),
             auth: party.auth.as_ref().map(|own| *own.get_ref()),
             sse: party.sse,
         });

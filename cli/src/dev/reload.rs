@@ -69,6 +69,7 @@ impl Deployment {
                 cors: party.cors.as_ref().map(|own| own.get_ref().clone()),
                 request_bodies: party.request_bodies,
                 retention: party.retention,
+                presence: party.presence.as_ref().map(|own| *own.get_ref()),
                 auth: party.auth.as_ref().map(|own| *own.get_ref()),
                 sse: party.sse,
             })
@@ -106,12 +107,13 @@ impl Deployment {
                 cors,
                 request_bodies,
                 retention,
+                presence,
                 auth,
                 sse,
                 module: _,
             } = party.clone();
             let answers = (auto_response, ttl, cors, request_bodies);
-            (name, was, vars, when_quiet, answers, (retention, sse), auth)
+            (name, was, vars, when_quiet, answers, (retention, presence, sse), auth)
         };
         self.assets == other.assets
             && self.asset_settings == other.asset_settings

@@ -9,6 +9,7 @@ mod cors;
 mod crons;
 mod fetch;
 pub(super) mod keys;
+mod presence;
 mod publish;
 mod retention;
 mod webhooks;
@@ -18,7 +19,8 @@ use crate::codes::Code;
 use crate::mistake::Mistake;
 use assets::AssetSection;
 use keys::{
-    ASSETS, AUTO_RESPONSE, CRON, FETCH, FOREIGN, HISTORY, PARTY, PUBLISH, SERVE, TOP, WEBHOOKS,
+    ASSETS, AUTO_RESPONSE, CRON, FETCH, FOREIGN, HISTORY, PARTY, PRESENCE, PUBLISH, SERVE, TOP,
+    WEBHOOKS,
 };
 use room_runtime::config::PartyRename;
 use room_runtime::server::is_host;
@@ -110,6 +112,7 @@ impl ManifestReader<'_> {
         self.old_names(&parties);
         self.cors_counts(&parties, &limits);
         self.retentions(&parties, &limits);
+        self.presences(&parties, &limits);
         let origins = self.origins(std::mem::take(&mut serve.origins), &limits);
         let fetch = self.fetch_hosts(fetched, &limits);
         if parties.is_empty() {
@@ -232,6 +235,9 @@ impl ManifestReader<'_> {
                 "history" => {
                     party.retention.history = self.history(&format!("{place}.history"), value);
                     party.history_at = value.span();
+                }
+                "presence" => {
+                    party.presence = self.presence(&format!("{place}.presence"), value);
                 }
                 "sse" => match value.get_ref().as_bool() {
                     Some(on) => party.sse = on.into(),

@@ -101,6 +101,9 @@ struct PartyKeys {
     /// The messages that its rooms remember, for clients that ask for them when they connect.
     #[schemars(default, with = "HistoryKeys", skip_serializing_if = "Option::is_none")]
     history: Option<HistoryKeys>,
+    /// Whether its rooms show who is there, with what each user shows: `true`, or a table with times.
+    #[schemars(default, with = "PresenceKeys", skip_serializing_if = "Option::is_none")]
+    presence: Option<PresenceKeys>,
     /// What it asks of its clients, in place of `required` of `[auth]`: a token or a ticket (`"required"`), a valid one if
     /// they have any (`"optional"`), or nothing (`"off"`).
     #[schemars(default, with = "AuthModeKey", skip_serializing_if = "Option::is_none")]
@@ -132,6 +135,51 @@ struct HistoryKeys {
     /// commit.
     #[schemars(default, with = "bool", skip_serializing_if = "Option::is_none")]
     durable: Option<bool>,
+}
+
+/// How rooms show who is there: `true`, or a table.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+enum PresenceKeys {
+    Switch(bool),
+    Times(PresenceTable),
+}
+
+/// How rooms show who is there.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+struct PresenceTable {
+    /// How long a user is present without a connection, so that a page that loads again does not leave: a whole number
+    /// with `ms`, `s` or `m`; `5s` by default.
+    #[schemars(
+        default,
+        with = "String",
+        regex(pattern = "^[0-9]+(ms|s|m)$"),
+        skip_serializing_if = "Option::is_none"
+    )]
+    grace: Option<String>,
+    /// How long changes are gathered before clients get them; `30ms` by default.
+    #[schemars(
+        default,
+        with = "String",
+        regex(pattern = "^[0-9]+(ms|s|m)$"),
+        skip_serializing_if = "Option::is_none"
+    )]
+    every: Option<String>,
+    /// Who sets what a user shows: its clients and the room's code (`"client"`), or the room's code alone (`"room"`).
+    #[schemars(default, with = "PresentByKey", skip_serializing_if = "Option::is_none")]
+    by: Option<PresentByKey>,
+}
+
+/// Who sets what a user shows.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+#[expect(dead_code, reason = "the type is the schema, and is never made")]
+enum PresentByKey {
+    Client,
+    Room,
 }
 
 /// What a party asks of its clients.

@@ -12,6 +12,7 @@ mod fetch;
 mod module;
 mod origin;
 mod prefix;
+mod presence;
 mod proxies;
 mod publish;
 mod renames;
@@ -28,6 +29,9 @@ pub use module::ModuleSource;
 pub use origin::Origins;
 pub use origin::{Origin, OriginError};
 pub use prefix::{PrefixError, RoomsPrefix};
+pub use presence::{
+    Presence, PresenceError, PresenceSetting, PresenceTime, PresenceTimeError, PresentBy,
+};
 pub use proxies::{Network, NetworkError, Preamble, Proxies};
 pub use publish::{
     PublishError, PublishKey, PublishKeySetting, PublishKeys, PublishSettings, ScopedPublishKey,
@@ -141,6 +145,8 @@ pub struct PartyConfig {
     pub request_bodies: BodyDelivery,
     /// How long its rooms remember what they sent.
     pub retention: RetentionSettings,
+    /// How its rooms show who is there; `None` if they do not.
+    pub presence: Option<PresenceSetting>,
     /// What it asks of its clients; `None` leaves it to the project.
     pub auth: Option<AuthMode>,
     /// Whether clients may connect by server-sent events.

@@ -9,6 +9,7 @@
 //! - [`jobs`] are what a room wants done after its turns.
 //! - [`schedule`] says when crons are due.
 //! - [`webhooks`] are what a project reports about its rooms.
+//! - [`presence`] is who is in a room, and what each of them shows.
 //! - [`limits`] has every bound, [`config`] what is configured, [`ttl`] how long unused rooms live.
 //! - [`clock`] is the only source of time, [`metrics`] the only registry of counts.
 //! - [`logs`] keeps the newest lines of the log for watchers.
@@ -33,6 +34,7 @@ pub mod line;
 pub mod lock;
 pub mod logs;
 pub mod metrics;
+pub mod presence;
 pub mod rate;
 pub mod schedule;
 pub mod span;
@@ -45,10 +47,10 @@ pub use config::{
     AssetCache, AssetError, AssetSettings, Audience, AuthAlgorithm, AuthConfigError, AuthMode,
     AuthSettings, AutoResponse, Config, ConfigError, CorsSetting, CronError, CronSetting,
     FetchHost, FetchHostError, FetchSettings, HistorySetting, ModuleSource, Network, NetworkError,
-    Origin, OriginError, PartyConfig, PeerNode, Preamble, PrefixError, Project, Proxies,
-    PublishError, PublishKeySetting, PublishSettings, RetentionSettings, RoomsPrefix,
-    ScopedPublishKey, Space, SpaceError, SseAccess, StorageConfig, Tls, WebhookError,
-    WebhookSettings, WhenQuiet, node_name,
+    Origin, OriginError, PartyConfig, PeerNode, Preamble, PrefixError, PresenceSetting,
+    PresenceTime, PresentBy, Project, Proxies, PublishError, PublishKeySetting, PublishSettings,
+    RetentionSettings, RoomsPrefix, ScopedPublishKey, Space, SpaceError, SseAccess, StorageConfig,
+    Tls, WebhookError, WebhookSettings, WhenQuiet, node_name,
 };
 pub use event::BodyDelivery;
 pub use id::{ConnectionId, NameError, NodeId, PartyName, RoomId};

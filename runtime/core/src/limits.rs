@@ -140,6 +140,16 @@ limits! {
     history_messages_max: "messages" = 4_096, "Messages to clients that one room of a party with `resume` or `history` remembers, and no more than half of `outbox_frames_max`", "the oldest is forgotten: a client that returns for it is told of the gap";
     history_bytes_max: "bytes" = 4 * MIB, "Bytes of these messages, and no more than half of `outbox_bytes_max`", "the oldest are forgotten: a client that returns for them is told of the gap";
     history_node_bytes_max: "bytes" = 256 * MIB, "Bytes of these messages of all rooms of this node, of the connections of clients that are away, and of the ids of clients' messages, counted in pages of 4 KiB; a holder of less than a page is not counted", "the room that sends forgets its own oldest messages; the connection of a client that leaves ends at once";
+    presence_users_max: "users" = 1_000, "Present users of one room of a party with `presence`", "a further one is refused: `busy` to its client, an error to the room's code";
+    presence_user_bytes_max: "bytes" = 256, "Length of the name of a present user", "it is refused";
+    presence_data_bytes_max: "bytes" = 4 * KIB, "Size of what a user shows, as JSON", "it is refused: `too_large` to its client, an error to the room's code";
+    presence_room_bytes_max: "bytes" = 512 * KIB, "Bytes of the names, the data and the flags of a room's present users, and 64 for each", "as with `presence_users_max`";
+    presence_flags_max: "flags" = 8, "Flags of a present user", "a further one is refused";
+    presence_flag_bytes_max: "bytes" = 32, "Length of the name of such a flag", "it is refused";
+    presence_flag_ms_max: "ms" = 60_000, "Time after which such a flag ends by itself", "a longer one is refused: it is to be renewed";
+    presence_grace_ms_max: "ms" = 300_000, "Time for which a user without a connection is present: its room stays in memory", "the project is refused";
+    presence_every_ms_min: "ms" = 10, "Shortest time between two diffs of presence to a room's clients", "the project is refused";
+    presence_every_ms_max: "ms" = 10_000, "Longest time between two such diffs", "the project is refused";
     socket_read_bytes: "bytes" = 2 * KIB, "Read buffer of a socket at rest", "a larger frame is read in several steps";
     socket_write_bytes: "bytes" = 16 * KIB, "Bytes a socket gathers before it writes to the network", "the socket writes without waiting for the end of the batch";
     socket_batch_frames_max: "frames" = 256, "Frames a socket reads or writes before it switches to the other direction", "the rest follows in the next batch";

@@ -7,6 +7,7 @@ use crate::connection::{Connection, Connections, Link};
 use crate::event::{CloseFrame, Message};
 use crate::id::Serial;
 use crate::limits::{Limits, size};
+use crate::presence::PresenceDraft;
 use crate::span::{Direction, Entries, Key, ListOptions, Overlay, Span, merged, over};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -17,6 +18,7 @@ mod effects;
 mod history;
 mod jobs;
 mod outcalls;
+mod presence;
 mod responses;
 mod savepoint;
 mod space;
@@ -70,6 +72,8 @@ pub struct Turn {
     jobs: TurnJobs,
     responses: TurnResponses,
     history: Option<Arc<dyn History>>,
+    /// The users of the room with the turn's changes; `None` if its party keeps no presence.
+    presence: Option<Box<PresenceDraft>>,
     effects: Effects,
     savepoints: Savepoints,
     send_bytes: usize,
@@ -105,6 +109,7 @@ impl Turn {
             jobs: TurnJobs::default(),
             responses: TurnResponses::default(),
             history: None,
+            presence: None,
             effects: Effects::default(),
             savepoints: Savepoints::default(),
             send_bytes: 0,
@@ -136,7 +141,7 @@ impl Turn {
         let CarriedJobs { next, call, .. } = self.jobs.carried;
         let mut turn = turn.with_jobs(self.jobs.table, next).with_history(self.history);
         turn.jobs.carried.call = call;
-        turn
+        turn.with_presence(self.presence.map(|draft| draft.undone()))
     }
 
     /// Ends the turn, and returns its effects, which the room applies or drops.
@@ -152,6 +157,9 @@ impl Turn {
         if let Some(change) = self.jobs.change() {
             self.effects.writes.jobs = Some(change);
             self.effects.asked = self.jobs.asked();
+        }
+        if let Some(draft) = self.presence {
+            self.effects.presence = draft.into_edits();
         }
         Ok(self.effects)
     }

@@ -4,7 +4,9 @@
 //! a new connection for a bounded time. It does not know what the connections are used for.
 
 use crate::{DatabaseError, DatabaseSettings, schema};
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
 use room_core::limits::{Limits, ms, size};
 use std::sync::Arc;
 use std::time::Duration;

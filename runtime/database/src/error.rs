@@ -37,7 +37,9 @@ impl From<tokio_postgres::Error> for DatabaseError {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.as_db_error() {
             // The server is stopping, or takes no further connections.
-            Some(refusal) if is_away(refusal.code()) => Self::Unreachable(refusal.message().to_owned()),
+            Some(refusal) if is_away(refusal.code()) => {
+                Self::Unreachable(refusal.message().to_owned())
+            }
             Some(refusal) => Self::Refused {
                 code: refusal.code().code().to_owned(),
                 text: refusal.message().to_owned(),
@@ -53,5 +55,7 @@ impl From<tokio_postgres::Error> for DatabaseError {
 fn is_away(code: &SqlState) -> bool {
     // Class 08: connection exceptions; class 57: operator intervention; 53300: too many connections.
     let code = code.code();
-    code.starts_with("08") || code.starts_with("57P") || code == SqlState::TOO_MANY_CONNECTIONS.code()
+    code.starts_with("08")
+        || code.starts_with("57P")
+        || code == SqlState::TOO_MANY_CONNECTIONS.code()
 }

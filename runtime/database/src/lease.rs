@@ -4,10 +4,10 @@
 //! before the database would give it to another node. It does not know how the right is had or lost.
 
 use room_core::id::RoomId;
+use room_core::lock::lock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use room_core::lock::lock;
 
 /// The number of shards of a cluster. It never changes: stored rows name their shard.
 pub const SHARDS: u16 = 1_024;
@@ -125,7 +125,12 @@ mod tests {
         let shard = |project: &str, name: &str| {
             shard_of(project, &RoomId::new(PartyName::parse("main").unwrap(), name, 256).unwrap())
         };
-        let shards = [shard("", "lobby"), shard("chat", "lobby"), shard("chat", "é"), shard("c", "hatlobby")];
+        let shards = [
+            shard("", "lobby"),
+            shard("chat", "lobby"),
+            shard("chat", "é"),
+            shard("c", "hatlobby"),
+        ];
         assert_eq!(shards, [521, 255, 646, 647]);
     }
 

@@ -24,13 +24,18 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), DatabaseError> {
         .await?
         .get::<_, bool>(0);
     let found: i32 = match exists {
-        true => change.query_one("SELECT coalesce(max(version), 0) FROM room.versions", &[]).await?.get(0),
+        true => change
+            .query_one("SELECT coalesce(max(version), 0) FROM room.versions", &[])
+            .await?
+            .get(0),
         false => 0,
     };
     if found > wanted {
         return Err(DatabaseError::NewerSchema { found, wanted });
     }
-    for (version, migration) in (1..=wanted).zip(MIGRATIONS).skip(usize::try_from(found).unwrap_or(0)) {
+    for (version, migration) in
+        (1..=wanted).zip(MIGRATIONS).skip(usize::try_from(found).unwrap_or(0))
+    {
         change.batch_execute(migration).await?;
         change.execute("INSERT INTO room.versions (version) VALUES ($1)", &[&version]).await?;
         tracing::info!(version, "the database's schema was brought up to date");

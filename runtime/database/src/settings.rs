@@ -23,14 +23,17 @@ impl DatabaseSettings {
     /// # Errors
     /// [`DatabaseUrlError`].
     pub fn parse(url: &str, password: Option<&str>) -> Result<Self, DatabaseUrlError> {
-        let has_scheme = ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
+        let has_scheme =
+            ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme));
         let example = "write postgres://USER@HOST:PORT/DATABASE?sslmode=require";
         if !has_scheme {
-            return Err(DatabaseUrlError(format!("the database's URL has another scheme: {example}")));
+            return Err(DatabaseUrlError(format!(
+                "the database's URL has another scheme: {example}"
+            )));
         }
         let parsed: Result<Config, _> = url.parse();
-        let mut config =
-            parsed.map_err(|_| DatabaseUrlError(format!("the database's URL is invalid: {example}")))?;
+        let mut config = parsed
+            .map_err(|_| DatabaseUrlError(format!("the database's URL is invalid: {example}")))?;
         if config.get_hosts().is_empty() {
             return Err(DatabaseUrlError(format!("the database's URL names no host: {example}")));
         }

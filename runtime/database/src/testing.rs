@@ -40,7 +40,13 @@ impl TestPostgres {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let data = dir.path().join("data");
         let made = program("initdb")
-            .args(["--username=room", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"])
+            .args([
+                "--username=room",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--no-locale",
+                "--no-sync",
+            ])
             .arg(&data)
             .stdout(Stdio::null())
             .status();
@@ -75,7 +81,13 @@ impl TestPostgres {
     pub fn sql(&self, database: &str, statement: &str) -> String {
         let url = format!("postgres://room@127.0.0.1:{}/{database}", self.port);
         let ran = program("psql")
-            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"])
+            .args([
+                "--no-psqlrc",
+                "--quiet",
+                "--tuples-only",
+                "--no-align",
+                "--set=ON_ERROR_STOP=1",
+            ])
             .args(["--command", statement, &url])
             .output()
             .unwrap();
@@ -153,7 +165,8 @@ fn program(name: &str) -> Command {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.parse::<u32>().unwrap_or_default()
     });
-    let newest = versions.pop().expect("PostgreSQL is missing: install Debian's package `postgresql`");
+    let newest =
+        versions.pop().expect("PostgreSQL is missing: install Debian's package `postgresql`");
     let mut command = Command::new(newest.join("bin").join(name));
     command.current_dir("/");
     if is_root() {

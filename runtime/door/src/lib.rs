@@ -26,6 +26,7 @@ mod overlay;
 mod poll;
 mod porter;
 mod post;
+mod presence;
 mod publish;
 mod returning;
 mod socket;
@@ -360,9 +361,12 @@ async fn to_room(State(door): State<FrontDoor>, request: Request) -> Response {
         // Boxed, because every other request would otherwise reserve the space for it.
         return page.admit(Box::pin(poll::answer(&door, request, &named)).await);
     }
-    let answer = match post::is_one(&door, &request, &named) {
-        true => post::receive(&door, request, &named).await,
-        false => http::ask_room(&door, request, &named).await,
+    let answer = if presence::is_one(&request, &named) {
+        presence::answer(&door, request, &named).await
+    } else if post::is_one(&door, &request, &named) {
+        post::receive(&door, request, &named).await
+    } else {
+        http::ask_room(&door, request, &named).await
     };
     page.admit(answer.unwrap_or_else(|error| door.refuse(&error, &named).into_response()))
 }

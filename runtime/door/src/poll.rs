@@ -41,6 +41,8 @@ use tokio::time::Instant;
 
 /// The parameter that makes a request a poll.
 const POLL: &str = "_poll";
+/// The parameter with the number of the presence that the client knows.
+const PRESENCE_AT: &str = "_presence_at";
 
 /// A connection whose client a poll may answer now, or the response in place of it.
 enum PollOutcome {
@@ -111,7 +113,7 @@ async fn enter(
     let (mut parts, body) = request.into_parts();
     // Nobody reads the body.
     drop(body);
-    take_parameters(&mut parts);
+    let presence_at = take_parameters(&mut parts)?;
     let room = door.room(&parts.uri, named)?;
     let entrance = door.0.rooms.entrance(&room)?;
     let resume_ms = entrance.party().retention.map_or(0, |retention| retention.resume_ms);
@@ -123,7 +125,7 @@ async fn enter(
     let since = client.map(|client| client.since);
     if let Some(client) = client {
         let asked = (&parts, &uri, client);
-        if let Some(membership) = next_of(door, asked, (&room, &entrance)).await? {
+        if let Some(membership) = next_of(door, asked, (&room, &entrance), presence_at).await? {
             let added = AddedHeaders::default();
             return Ok(PollOutcome::Entered { membership, added, since });
         }
@@ -164,6 +166,7 @@ async fn next_of(
     door: &FrontDoor,
     (parts, uri, client): (&Parts, &Uri, ReturningClient),
     (room, entrance): (&RoomId, &RoomEntrance),
+    presence_at: Option<u64>,
 ) -> Result<Option<RoomMembership>, DoorError> {
     check_origin(entrance, &parts.headers)?;
     let auth = entrance.party().auth.as_ref();
@@ -172,7 +175,7 @@ async fn next_of(
     }
     let connection = connection_of_query(uri.query(), &door.0.limits)?;
     let (outboxes, key) = (door.0.rooms.outboxes(), PollCarrier::KEY);
-    let poll = ClientPoll { connection, client };
+    let poll = ClientPoll { connection, client, presence_at };
     match door.0.rooms.poll(room, poll, (&outboxes, key)).await {
         Ok(joined) => Ok(Some(RoomMembership { key, joined, outboxes })),
         // It gets a new connection, whose welcome names the gap.
@@ -181,10 +184,18 @@ async fn next_of(
     }
 }
 
-/// Takes `_poll` out of the URL, and puts a secret that the header has into the parameter by which any client comes back.
-fn take_parameters(parts: &mut Parts) {
+/// Takes the parameters of polls out of the URL, and puts a secret that the header has into the parameter by which any
+/// client comes back. Returns the number of the presence that the client knows, if it asks for what changed since.
+fn take_parameters(parts: &mut Parts) -> Result<Option<u64>, DoorError> {
     let query = parts.uri.query().unwrap_or_default();
-    let is_poll = |pair: &&str| pair.split('=').next() == Some(POLL);
+    let presence_at = query_value(query, PRESENCE_AT).map(|at| at.parse()).transpose();
+    let presence_at = presence_at.map_err(|_| DoorError::Query {
+        name: PRESENCE_AT,
+        problem: "it is `presence_at` of the answer before, or 0".to_owned(),
+    })?;
+    let is_poll = |pair: &&str| {
+        pair.split('=').next().is_some_and(|name| name == POLL || name == PRESENCE_AT)
+    };
     let mut pairs: Vec<_> =
         query.split('&').filter(|pair| !is_poll(pair)).map(str::to_owned).collect();
     let secret = parts.headers.remove(post::SECRET);
@@ -194,6 +205,7 @@ fn take_parameters(parts: &mut Parts) {
         pairs.push(format!("_resume={}", secret.reveal()));
     }
     parts.uri = with_query(&parts.uri, &pairs.join("&"));
+    Ok(presence_at)
 }
 
 /// Waits until the room has something for the client, or for as long as a poll waits, and returns the answer.

@@ -9,6 +9,7 @@ use room_core::config::Audience;
 use room_core::event::{BodyFault, CloseFrame};
 use room_core::id::{NameError, NodeId, PartyName, RoomId};
 use room_core::metrics::Refusal;
+use room_core::presence::PresenceRefusal;
 use room_rooms::room::RoomError;
 use room_rooms::rooms::Unreachable;
 
@@ -194,6 +195,15 @@ impl DoorError {
                 RoomError::TooFast(_) | RoomError::UserFull(_) => (429, 1008),
                 RoomError::NotYours | RoomError::ReadOnly => (403, 4403),
                 RoomError::Over => (410, 4410),
+                RoomError::Presence(refusal) => match refusal {
+                    PresenceRefusal::NotKept => (501, 1011),
+                    PresenceRefusal::Forbidden | PresenceRefusal::ByRoom => (403, 4403),
+                    PresenceRefusal::TooLarge { .. } => (413, 1009),
+                    PresenceRefusal::Full { .. } => (503, 1013),
+                    PresenceRefusal::NotFound
+                    | PresenceRefusal::NotPresent
+                    | PresenceRefusal::Invalid(_) => (400, 4400),
+                },
                 RoomError::TimedOut => (504, 1013),
                 RoomError::Body(BodyFault::TooLarge) => (413, 1009),
                 RoomError::Body(_) => (408, 4408),
@@ -250,6 +260,7 @@ impl DoorError {
                 RoomError::Body(_)
                 | RoomError::NotYours
                 | RoomError::ReadOnly
+                | RoomError::Presence(_)
                 | RoomError::Over => Refusal::Malformed,
             },
         }
@@ -405,6 +416,13 @@ mod tests {
             room(RoomError::NotYours),
             room(RoomError::ReadOnly),
             room(RoomError::Over),
+            room(PresenceRefusal::NotKept.into()),
+            room(PresenceRefusal::Forbidden.into()),
+            room(PresenceRefusal::ByRoom.into()),
+            room(PresenceRefusal::NotPresent.into()),
+            room(PresenceRefusal::TooLarge { bytes: 11, max: 10 }.into()),
+            room(PresenceRefusal::Full { limit: "presence_users_max", max: 10 }.into()),
+            room(PresenceRefusal::Invalid("the data is no JSON".to_owned()).into()),
             room(RoomError::Body(BodyFault::TooLarge)),
             room(RoomError::Body(BodyFault::Stalled)),
             room(RoomError::Broken),
@@ -474,6 +492,13 @@ mod tests {
             403 4403 no connection has this id and this secret 
             403 4403 the client's ticket does not allow sending 
             410 4410 the connection has ended 
+            501 1011 the party keeps no presence: write `presence = true` 
+            403 4403 the client may not show itself: its ticket lacks `presence`, or its id is the name of a signed-in user 
+            403 4403 only the room's code shows users here: room.toml has `by = "room"` in `presence` 
+            400 4400 the user is not present: set its data before its flags 
+            413 1009 the data has 11 bytes, and presence_data_bytes_max allows 10: show less 
+            503 1013 presence_users_max allows 10, and that is used up 
+            400 4400 the data is no JSON 
             413 1009 the request's body is larger than body_pieces_bytes_max allows 
             408 4408 the request's body did not arrive in time 
             500 1011 the room failed repeatedly and rests retry

@@ -51,3 +51,12 @@ pub(crate) mod fleeting {
         imports: { default: trappable },
     });
 }
+
+/// The interface of `sdk/wit/presence.wit`, which not every module has.
+pub(crate) mod presenting {
+    wasmtime::component::bindgen!({
+        path: "../../sdk/wit",
+        world: "presenting",
+        imports: { default: trappable },
+    });
+}

@@ -18,6 +18,7 @@ use crate::history;
 use crate::log::GuestLog;
 use crate::outcalls;
 use crate::outside::HookAllowance;
+use crate::presence;
 use crate::samples::Samples;
 use room_auth::TicketMint;
 use room_core::connection::{Connection, Transport};
@@ -138,6 +139,7 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<HostS
     attachment::add_to_linker(&mut linker)?;
     history::add_to_linker(&mut linker)?;
     delivery::add_to_linker(&mut linker)?;
+    presence::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

@@ -22,6 +22,7 @@ mod log;
 mod module;
 mod outcalls;
 mod outside;
+mod presence;
 mod samples;
 mod streams;
 mod wasi;

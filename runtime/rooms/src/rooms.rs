@@ -33,7 +33,9 @@ use outside::NodeOutside;
 use room_auth::PartyAuth;
 use room_core::byte_budget::ByteBudget;
 use room_core::clock::Clock;
-use room_core::config::{AutoResponse, Cors, FetchHosts, Origins, Retention, SseAccess, WhenQuiet};
+use room_core::config::{
+    AutoResponse, Cors, FetchHosts, Origins, Presence, Retention, SseAccess, WhenQuiet,
+};
 use room_core::event::{BodyDelivery, CloseFrame};
 use room_core::id::{PartyName, RoomId};
 use room_core::lock::lock;
@@ -169,6 +171,8 @@ pub struct Party {
     pub request_bodies: BodyDelivery,
     /// How much its rooms remember of what they sent; `None` if nothing.
     pub retention: Option<Retention>,
+    /// How its rooms show who is there; `None` if they do not.
+    pub presence: Option<Presence>,
     /// Whether clients may connect by server-sent events.
     pub sse: SseAccess,
     /// The events of its rooms that the project's receiver gets webhooks of.
@@ -179,9 +183,10 @@ pub struct Party {
 
 impl Party {
     fn orders(&self) -> RoomOrders {
-        let Self { code, when_quiet, lifetime, retention, webhooks, .. } = self;
+        let Self { code, when_quiet, lifetime, webhooks, .. } = self;
+        let (retention, presence) = (self.retention, self.presence);
         let (code, when_quiet, lifetime) = (code.clone(), *when_quiet, *lifetime);
-        RoomOrders { code, when_quiet, lifetime, retention: *retention, webhooks: *webhooks }
+        RoomOrders { code, when_quiet, lifetime, retention, presence, webhooks: *webhooks }
     }
 }
 

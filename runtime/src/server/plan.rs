@@ -126,6 +126,7 @@ mod tests {
             request_bodies: Default::default(),
             resume: None,
             history: None,
+            presence: None,
             auth: None,
             sse: Default::default(),
         };

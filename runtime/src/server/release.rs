@@ -6,8 +6,8 @@
 use hashbrown::HashSet;
 use room_core::config::{
     AssetSettings, AuthMode, AuthSettings, AutoResponse, CacheControl, Cors, CorsSetting, Cron,
-    CronSetting, FetchHosts, FetchSettings, HistorySetting, Origins, PartyRename, PublishSettings,
-    RetentionSettings, RoomsPrefix, SseAccess, WebhookSettings,
+    CronSetting, FetchHosts, FetchSettings, HistorySetting, Origins, PartyRename, PresenceSetting,
+    PublishSettings, RetentionSettings, RoomsPrefix, SseAccess, WebhookSettings,
 };
 use room_core::event::BodyDelivery;
 use room_core::id::{ModuleHash, PartyName};
@@ -99,6 +99,9 @@ pub struct ReleaseParty {
     /// The messages that its rooms remember.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistorySetting>,
+    /// How its rooms show who is there. Without it, they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<PresenceSetting>,
     /// What the party asks of its clients, unless that is left to the project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthMode>,
@@ -248,6 +251,10 @@ impl Release {
             let error = settings.parse(limits).err()?;
             Some(format!("party {}: {error}", party.name))
         }));
+        problems.extend(self.parties.iter().filter_map(|party| {
+            let error = party.presence?.parse(limits).err()?;
+            Some(format!("party {}: {error}", party.name))
+        }));
         let names = self.parties.iter().map(|party| PartyName::parse(&party.name));
         let names: Vec<PartyName> = names.filter_map(Result::ok).collect();
         let crons = Cron::parse_all(&self.crons, &names, limits);
@@ -346,6 +353,7 @@ mod tests {
             request_bodies: BodyDelivery::Whole,
             resume: None,
             history: None,
+            presence: None,
             auth: None,
             sse: Default::default(),
         };

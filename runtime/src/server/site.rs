@@ -379,6 +379,7 @@ impl Site {
                     cors: party.cors.clone(),
                     request_bodies: party.request_bodies,
                     retention: RetentionSettings { resume: party.resume, history: party.history },
+                    presence: party.presence,
                     auth: party.auth,
                     sse: party.sse,
                 });

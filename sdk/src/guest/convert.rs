@@ -5,15 +5,17 @@
 use super::Wasm;
 use crate::bindings::exports::room::runtime::{door, fetch, stream_events};
 use crate::bindings::room::runtime::{
-    connections, delivery, history, identity, log, outcalls, storage, streams, timers, types,
+    connections, delivery, history, identity, log, outcalls, presence, storage, streams, timers,
+    types,
 };
 use crate::delivery::Delivery;
 use crate::error::{
-    ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError,
+    ConnectionError, HistoryError, OutcallError, PresenceError, StorageError, StreamError,
+    TimerError,
 };
 use crate::history::Sent;
 use crate::host::{
-    ConnectionData, GrantRecord, Host as _, IdentityRecord, RoomAddress, TimerRecord,
+    ConnectionData, GrantRecord, Host as _, IdentityRecord, RoomAddress, TimerRecord, UserRecord,
 };
 use crate::http::{Lobby, Request, Response, Rest, Verdict};
 use crate::identity::{Capabilities, Identity};
@@ -113,6 +115,29 @@ impl From<history::HistoryError> for HistoryError {
             history::HistoryError::NotKept => Self::NotKept,
             history::HistoryError::Forgotten => Self::Forgotten,
             history::HistoryError::Invalid(why) => Self::Invalid(why),
+        }
+    }
+}
+
+impl From<presence::PresentUser> for UserRecord {
+    fn from(user: presence::PresentUser) -> Self {
+        let presence::PresentUser { name, data, connections, flags } = user;
+        Self { name, data, connections, flags }
+    }
+}
+
+impl From<presence::PresenceError> for PresenceError {
+    fn from(error: presence::PresenceError) -> Self {
+        match error {
+            presence::PresenceError::NotKept => Self::NotKept,
+            presence::PresenceError::NotFound => Self::NotFound,
+            presence::PresenceError::NotPresent => Self::NotPresent,
+            presence::PresenceError::Forbidden => Self::Forbidden,
+            presence::PresenceError::TooLarge(max) => Self::TooLarge(max),
+            presence::PresenceError::BeyondLimit(types::Limit { name, max }) => {
+                Self::BeyondLimit { limit: name, max }
+            }
+            presence::PresenceError::Invalid(why) => Self::Invalid(why),
         }
     }
 }

@@ -102,8 +102,8 @@ impl<R> fmt::Debug for Connect<R> {
 
 /// A client that connected, or tried to.
 pub struct TestClient<R> {
-    runner: Rc<RefCell<Runner<R>>>,
-    id: String,
+    pub(super) runner: Rc<RefCell<Runner<R>>>,
+    pub(super) id: String,
     number: usize,
 }
 

@@ -127,6 +127,7 @@ impl<R: Room> Runner<R> {
         self.world.introduce(client, id, identity.cloned());
         let phase = Phase::Open;
         self.world.links.push(Link { data: data.clone(), client, phase, replacements });
+        self.world.count_user(id);
         let opened = self.turn(|live| {
             let conn = Connection::from_data(data);
             let tags = live.turn(|room, ctx| room.tags(ctx, &conn, request))?;
@@ -136,6 +137,7 @@ impl<R: Room> Runner<R> {
         });
         if opened.is_err() {
             self.world.links.retain(|link| link.client != client);
+            self.world.count_user(id);
             self.world.identities.remove(id);
         }
         opened

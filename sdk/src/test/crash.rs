@@ -49,5 +49,6 @@ impl World {
         });
         self.tickets_used.clear();
         self.memory.lose();
+        self.lose_presence();
     }
 }

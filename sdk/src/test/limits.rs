@@ -5,7 +5,7 @@
 
 use crate::connection::NO_CODE;
 use crate::delivery::Delivery;
-use crate::error::{ConnectionError, OutcallError, StorageError, TimerError};
+use crate::error::{ConnectionError, OutcallError, PresenceError, StorageError, TimerError};
 use crate::host::{OutcallRecord, OutcallTarget, TimerRecord};
 use crate::http::{Header, Request, Response, Rest, Verdict};
 use crate::message::Message;
@@ -17,6 +17,22 @@ pub(super) const MESSAGE_BYTES_MAX: u32 = 1024 * 1024;
 const ROOM_MESSAGE_BYTES_MAX: u32 = 32 * 1024 * 1024;
 /// A longer key of a message that replaces another is refused.
 const LATEST_KEY_BYTES_MAX: u32 = 128;
+/// More present users are refused.
+const PRESENCE_USERS_MAX: usize = 1_000;
+/// A longer name of a user is refused.
+const PRESENCE_USER_BYTES_MAX: usize = 256;
+/// More JSON of a user is refused.
+const PRESENCE_DATA_BYTES_MAX: u32 = 4 * 1024;
+/// More bytes of names, data and flags of the present users are refused.
+const PRESENCE_ROOM_BYTES_MAX: usize = 512 * 1024;
+/// More flags of a user are refused.
+const PRESENCE_FLAGS_MAX: usize = 8;
+/// A longer name of a flag is refused.
+const PRESENCE_FLAG_BYTES_MAX: usize = 32;
+/// A flag for longer is refused.
+const PRESENCE_FLAG_MS_MAX: u32 = 60_000;
+/// What a user counts besides its texts.
+const PRESENT_USER_BYTES: usize = 64;
 /// A longer key is refused.
 pub(super) const KEY_BYTES_MAX: u32 = 2048;
 /// A longer value is refused.
@@ -78,6 +94,53 @@ const TIMER_TAG_BYTES_MAX: usize = 256;
 const TIMER_EVERY_MS_MIN: u64 = 1_000;
 /// Ticks at a shorter pause are refused.
 const TICK_EVERY_MS_MIN: u32 = 10;
+
+/// The data of a user.
+pub(super) fn check_presence(user: &str, data: &str) -> Result<(), PresenceError> {
+    if user.len() > PRESENCE_USER_BYTES_MAX {
+        let (max, bytes) = (PRESENCE_USER_BYTES_MAX, user.len());
+        let why = format!("a user's name has at most {max} bytes, this one {bytes}");
+        return Err(PresenceError::Invalid(why));
+    }
+    match data.len() > PRESENCE_DATA_BYTES_MAX as usize {
+        true => Err(PresenceError::TooLarge(PRESENCE_DATA_BYTES_MAX)),
+        false => Ok(()),
+    }
+}
+
+/// The name of a flag, and how long it is for.
+pub(super) fn check_flag(flag: &str, for_ms: u32) -> Result<(), PresenceError> {
+    if !(1..=PRESENCE_FLAG_BYTES_MAX).contains(&flag.len()) {
+        let (max, bytes) = (PRESENCE_FLAG_BYTES_MAX, flag.len());
+        let why = format!("a flag's name has 1 to {max} bytes, this one {bytes}");
+        return Err(PresenceError::Invalid(why));
+    }
+    if for_ms > PRESENCE_FLAG_MS_MAX {
+        let max = PRESENCE_FLAG_MS_MAX;
+        let why = format!("a flag is for at most {max} ms, this one for {for_ms}: renew it");
+        return Err(PresenceError::Invalid(why));
+    }
+    Ok(())
+}
+
+/// The number of a user's flags.
+pub(super) fn check_flags(flags: usize) -> Result<(), PresenceError> {
+    within("presence_flags_max", flags, PRESENCE_FLAGS_MAX)
+}
+
+/// The present users with the bytes of their texts.
+pub(super) fn check_users(users: usize, bytes: usize) -> Result<(), PresenceError> {
+    within("presence_users_max", users, PRESENCE_USERS_MAX)?;
+    let bytes = bytes + users * PRESENT_USER_BYTES;
+    within("presence_room_bytes_max", bytes, PRESENCE_ROOM_BYTES_MAX)
+}
+
+fn within(limit: &str, is: usize, max: usize) -> Result<(), PresenceError> {
+    match is > max {
+        true => Err(PresenceError::BeyondLimit { limit: limit.to_owned(), max: max as u64 }),
+        false => Ok(()),
+    }
+}
 
 /// A timer beside others, which are so many with so many bytes.
 pub(super) fn check_timer(

@@ -16,13 +16,14 @@ use super::world::{Keys, LogLine, Pending, Phase, World};
 use crate::connection::{Close, Transport};
 use crate::delivery::Delivery;
 use crate::error::{
-    ConnectionError, HistoryError, OutcallError, StorageError, StreamError, TimerError, too_deep,
+    ConnectionError, HistoryError, OutcallError, PresenceError, StorageError, StreamError,
+    TimerError, too_deep,
 };
 use crate::history::SentMessages;
 use crate::hook_fetch::HookFetch;
 use crate::host::{
     ConnectionData, Entry, GrantRecord, Host, IdentityRecord, ListOptions, OutcallRecord, Page,
-    SentOptions, TimerRecord,
+    SentOptions, TimerRecord, UserRecord,
 };
 use crate::http::{Response, Rest};
 use crate::log::Level;
@@ -129,6 +130,32 @@ impl Host for Mock {
         world(|world| {
             world.turn_mut();
             world.memory.read(options)
+        })
+    }
+
+    fn set_presence(connection: &str, data: &str) -> Result<(), PresenceError> {
+        world(|world| world.set_presence(connection, data))
+    }
+
+    fn clear_presence(connection: &str) -> Result<(), PresenceError> {
+        world(|world| world.clear_presence(connection))
+    }
+
+    fn flag_presence(connection: &str, flag: &str, for_ms: u32) -> Result<(), PresenceError> {
+        world(|world| world.flag_presence(connection, flag, for_ms))
+    }
+
+    fn present_users() -> Result<Vec<UserRecord>, PresenceError> {
+        world(|world| {
+            world.turn_mut();
+            world.user_records()
+        })
+    }
+
+    fn present_user(name: &str) -> Result<Option<UserRecord>, PresenceError> {
+        world(|world| {
+            world.turn_mut();
+            world.user_record(name)
         })
     }
 

@@ -52,6 +52,7 @@ mod limits;
 mod mock;
 mod outcalls;
 mod outside;
+mod presence;
 mod project;
 mod replacements;
 mod response;

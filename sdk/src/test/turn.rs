@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::presence::ShownUser;
 use super::streams::{OpenResponse, StreamOutput};
 use super::timers::{PendingTimer, Ticks};
 use super::world::{Keys, Pending};
@@ -89,6 +90,7 @@ pub(super) enum Undo {
     State { client: usize, old: Vec<u8> },
     StateOfEnded(Vec<u8>),
     Closing { client: usize },
+    Presence { user: String, old: Option<ShownUser> },
 }
 
 #[derive(Debug)]

@@ -10,6 +10,7 @@ use super::fetches::OtherServers;
 use super::history::Memory;
 use super::limits;
 use super::outcalls::{Outcalls, PendingAnswer};
+use super::presence::Users;
 use super::replacements::Replacements;
 use super::streams::Streams;
 use super::timers::{DeliveredTimer, Ticks, Timers};
@@ -71,6 +72,8 @@ pub(super) struct World {
     pub(super) ended: VecDeque<Ended>,
     /// What the room has sent to all, and to tags.
     pub(super) memory: Memory,
+    /// Who is present, if the test wants that kept.
+    pub(super) users: Option<Users>,
     /// Who the clients of connections are, by the connection's id.
     pub(super) identities: BTreeMap<String, IdentityRecord>,
     /// How many tickets were made: the number of the last one.
@@ -148,6 +151,7 @@ pub struct LogLine {
 impl World {
     /// Starts a turn.
     pub(super) fn begin(&mut self) {
+        self.end_presence();
         self.turn = Some(Turn::default());
     }
 
@@ -204,6 +208,7 @@ impl World {
                         about.state = old;
                     }
                 }
+                Undo::Presence { user, old } => drop(self.replace_shown(&user, old)),
                 Undo::Closing { client } => {
                     if let Some(link) = self.link_of(client) {
                         link.phase = Phase::Open;
@@ -241,6 +246,7 @@ impl World {
             return;
         };
         let data = self.links.remove(at).data;
+        self.count_user(&data.id);
         self.clients[client].closed.get_or_insert_with(|| close.clone());
         self.ended.push_back(Ended { data, close });
     }

@@ -127,6 +127,7 @@ fn project(module: &Path, when_quiet: WhenQuiet, remembered: Remembered) -> Resu
         cors: None,
         request_bodies: BodyDelivery::Whole,
         retention: remembered.retention(),
+        presence: None,
         auth: None,
         sse: Default::default(),
         when_quiet,

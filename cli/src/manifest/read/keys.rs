@@ -20,9 +20,11 @@ pub(in crate::manifest) const PARTY: &[&str] = &[
     "sse",
     "resume",
     "history",
+    "presence",
     "auth",
 ];
 pub(in crate::manifest) const HISTORY: &[&str] = &["keep", "for", "durable"];
+pub(in crate::manifest) const PRESENCE: &[&str] = &["grace", "every", "by"];
 pub(in crate::manifest) const AUTO_RESPONSE: &[&str] = &["request", "response"];
 pub(in crate::manifest) const ASSETS: &[&str] = &["dir", "build", "single_page", "cache"];
 pub(in crate::manifest) const CRON: &[&str] = &["schedule", "zone", "party", "room", "rooms"];
@@ -49,6 +51,7 @@ pub(super) const FOREIGN: &[(&str, &str)] = &[
     ("request_bodies", "it belongs to a party: `[parties.main]`"),
     ("resume", "it belongs to a party: `[parties.main]`"),
     ("history", "it belongs to a party: `[parties.main]`"),
+    ("presence", "it belongs to a party: `[parties.main]`"),
     ("sse", "it belongs to a party: `[parties.main]`"),
     ("dir", "it belongs to `[assets]`"),
     ("build", "the scripts of pages belong to `[assets]`; those of rooms need no command"),

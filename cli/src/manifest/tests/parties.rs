@@ -1,7 +1,7 @@
 //! The mistakes of `[parties]`: each is shown at its place.
 
 use super::*;
-use room_runtime::HistorySetting;
+use room_runtime::{HistorySetting, PresenceSetting, PresentBy};
 
 #[test]
 fn an_auto_response_is_checked_like_everything_else() {
@@ -305,4 +305,40 @@ fn the_settings_of_the_guide_to_staying_connected_are_read() {
     let resume = Some("2m".parse().unwrap());
     let expected = RetentionSettings { resume, history: Some(history) };
     assert_eq!(manifest.parties[0].retention, expected);
+}
+
+#[test]
+fn presence_is_a_switch_or_a_table_and_its_mistakes_are_shown_at_their_places() {
+    let of = |value: &str| {
+        let text = format!("name = \"chat\"\n[parties.main]\npresence = {value}\n");
+        let manifest = Manifest::parse("room.toml", &text).map_err(|mistake| plain(&mistake))?;
+        Ok::<_, String>(manifest.parties[0].presence.as_ref().map(|own| *own.get_ref()))
+    };
+    assert_eq!(of("true"), Ok(Some(PresenceSetting::default())));
+    assert_eq!(of("false"), Ok(None));
+    let setting = of("{ grace = \"90s\", every = \"50ms\", by = \"room\" }").unwrap().unwrap();
+    let times = (setting.grace.unwrap().to_string(), setting.every.unwrap().to_string());
+    assert_eq!((times, setting.by), (("90s".to_owned(), "50ms".to_owned()), PresentBy::Room));
+    for (value, mistake) in [
+        ("\"yes\"", "must be true, or a table"),
+        ("{ by = \"all\" }", "`parties.main.presence.by` must be \"client\" or \"room\""),
+        ("{ grace = \"5\" }", "`parties.main.presence.grace` is a whole number with its unit"),
+        ("{ every = \"1ms\" }", "presence_every_ms_min"),
+        ("{ grace = \"1h\" }", "is a whole number with its unit"),
+        ("{ grace = \"60m\" }", "presence_grace_ms_max allows 300000 ms"),
+        ("{ users = 5 }", "parties.main.presence has no key `users`"),
+    ] {
+        let shown = of(value).unwrap_err();
+        assert!(shown.contains(mistake) && shown.contains("room.toml:3:"), "{value}: {shown}");
+    }
+}
+
+#[test]
+fn the_settings_of_the_guide_to_presence_are_read() {
+    let guide = include_str!("../../../../sdk/PRESENCE.md");
+    let block = guide.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let manifest = Manifest::parse("room.toml", block).unwrap();
+    let (grace, every) = (Some("5s".parse().unwrap()), Some("30ms".parse().unwrap()));
+    let expected = PresenceSetting { grace, every, by: PresentBy::Client };
+    assert_eq!(manifest.parties[0].presence.as_ref().map(|own| *own.get_ref()), Some(expected));
 }

@@ -63,6 +63,19 @@ const RELATIONS: &[Relation] = &[
         |l| l.fetch_chunk_bytes_max < l.memory_bytes_max,
         "fetch_chunk_bytes_max must be less than memory_bytes_max, or no room could hold such a piece",
     ),
+    // Who is in a room.
+    (
+        |l| l.presence_data_bytes_max < l.presence_room_bytes_max,
+        "presence_data_bytes_max must be less than presence_room_bytes_max, or no user could show that much",
+    ),
+    (
+        |l| l.presence_room_bytes_max < l.memory_bytes_max,
+        "presence_room_bytes_max must be less than memory_bytes_max, or no room could read who is there",
+    ),
+    (
+        |l| l.presence_every_ms_min <= l.presence_every_ms_max,
+        "presence_every_ms_min must not exceed presence_every_ms_max",
+    ),
     // Sizes in queues.
     (
         |l| l.message_bytes_max <= l.mailbox_bytes_max,
@@ -226,6 +239,9 @@ mod tests {
         ),
         (&[("list_page_bytes_max", 64 * MIB)], "list_page_bytes_max must be less"),
         (&[("connection_state_bytes_max", 64 * MIB)], "connection_state_bytes_max must be"),
+        (&[("presence_data_bytes_max", MIB)], "presence_data_bytes_max must be less than presence"),
+        (&[("presence_room_bytes_max", 64 * MIB)], "presence_room_bytes_max must be less than mem"),
+        (&[("presence_every_ms_min", 20_000)], "presence_every_ms_min must not exceed"),
         (&[("message_bytes_max", 17 * MIB)], "message_bytes_max must not exceed mailbox"),
         (&[("body_piece_bytes_max", 17 * MIB)], "body_piece_bytes_max must not exceed mailbox"),
         (

@@ -10,6 +10,7 @@ use crate::encoding;
 use crate::event::{CloseFrame, Message, Response};
 use crate::id::{RequestId, Serial};
 use crate::jobs::{JobId, JobsChange, Outcall};
+use crate::presence::PresenceEdits;
 use crate::span::Overlay;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -174,6 +175,8 @@ pub struct Effects {
     pub asked: Vec<JobId>,
     /// Open responses that change; `None` for those that are complete.
     pub responses: BTreeMap<RequestId, Option<ResponsePhase>>,
+    /// What changes of the users of the room.
+    pub presence: PresenceEdits,
 }
 
 /// A turn's change of the room's ticks.

@@ -10,6 +10,7 @@ use super::{AlarmChange, Cleared, Output, Refusal, ResponsePhase, Tags, TickChan
 use crate::id::{RequestId, Serial};
 use crate::jobs::{Job, JobId, JobTallies};
 use crate::limits::size;
+use crate::presence::PresenceMark;
 use crate::span::{Key, Overlay};
 use before::Before;
 use bytes::Bytes;
@@ -47,6 +48,7 @@ struct Savepoint {
     /// The number of best-effort requests.
     unstored: usize,
     job_tallies: JobTallies,
+    presence: Option<Box<PresenceMark>>,
     jobs: Before<JobId, Option<Job>>,
 }
 
@@ -112,6 +114,7 @@ impl Turn {
             states: Before::default(),
             unstored: self.effects.unstored.len(),
             job_tallies: self.jobs.tallies,
+            presence: self.presence.as_ref().map(|draft| Box::new(draft.mark())),
             jobs: Before::default(),
         });
         Ok(number)
@@ -168,6 +171,9 @@ impl Turn {
         writes.alarm = savepoint.alarm;
         (self.effects.tags, self.effects.ticks) = (savepoint.tags, savepoint.ticks);
         self.effects.responses = savepoint.responses;
+        if let (Some(draft), Some(mark)) = (&mut self.presence, savepoint.presence) {
+            draft.roll_back(*mark);
+        }
     }
 }
 

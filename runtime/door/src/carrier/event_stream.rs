@@ -78,6 +78,7 @@ impl Carrier for SseCarrier {
         let last = match said {
             OutboxItem::Message(message) => Ok(OutgoingFrame::Message(message)),
             OutboxItem::Entry(entry) => Ok(OutgoingFrame::Entry(entry)),
+            OutboxItem::Presence(event) => Ok(OutgoingFrame::Presence(event)),
             OutboxItem::Welcome(welcome) => Ok(OutgoingFrame::Welcome(welcome)),
             // Its client is answered where it posts.
             OutboxItem::Ack(_) => return,

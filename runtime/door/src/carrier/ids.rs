@@ -1,12 +1,13 @@
 //! The subprotocol `room.ids`: a plain WebSocket whose messages carry their ids. Owns the shape of its frames.
 //!
-//! Invariant: the first frame is the welcome, and every frame after it has a head, so that a client never has to guess.
+//! Invariant: the first frame is the welcome, and every message after it has a head. What has none is an object with one
+//! key, so that a client never has to guess.
 //! A message is framed once for all sockets. `sdk/PROTOCOL.md` has the chapter. It does not know sockets.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use room_core::event::Message;
 use room_core::id::SequenceNumber;
-use room_rooms::room::{ClientArrival, Gap, LogEntry, Welcome};
+use room_rooms::room::{ClientArrival, Gap, LogEntry, PresenceEvent, Welcome};
 use serde_json::{Value, json};
 
 /// The name of the subprotocol.
@@ -18,6 +19,11 @@ const HEAD_BYTES: usize = 16;
 /// Returns the first frame.
 pub(crate) fn welcome(welcome: &Welcome) -> Message {
     Message::text(json!({ "welcome": told(welcome) }).to_string())
+}
+
+/// Returns the frame of an event of presence, for this subprotocol and for sockets without one. It has no head.
+pub(crate) fn presence(event: &PresenceEvent) -> Message {
+    event.framed(|event| Message::text(format!(r#"{{"presence":{}}}"#, event.json())))
 }
 
 /// Returns what a client learns first, whatever carries it.

@@ -79,6 +79,7 @@ impl Carrier for PollCarrier {
         match said {
             OutboxItem::Message(message) => frames.push(OutgoingFrame::Message(message)),
             OutboxItem::Entry(entry) => frames.push(OutgoingFrame::Entry(entry)),
+            OutboxItem::Presence(event) => frames.push(OutgoingFrame::Presence(event)),
             // The client has its connection, as before: nothing to tell.
             OutboxItem::Welcome(welcome) if welcome.arrival == ClientArrival::Resumed => return,
             OutboxItem::Welcome(welcome) => frames.push(OutgoingFrame::Welcome(welcome)),

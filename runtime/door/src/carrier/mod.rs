@@ -12,7 +12,7 @@ mod pulse;
 mod room_one;
 
 pub(super) use event_stream::SseCarrier;
-pub(super) use ids::{IDS_PROTOCOL, told, welcome};
+pub(super) use ids::{IDS_PROTOCOL, presence, told, welcome};
 pub(super) use long_poll::PollCarrier;
 pub(super) use party_socket::{MessageForm, PartySocket};
 pub(super) use room_one::{
@@ -20,7 +20,7 @@ pub(super) use room_one::{
 };
 
 use room_core::event::{CloseFrame, Ending, Message};
-use room_rooms::room::{ConnectionKey, LogEntry, OutboxItem, Welcome};
+use room_rooms::room::{ConnectionKey, LogEntry, OutboxItem, PresenceEvent, Welcome};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -107,6 +107,8 @@ pub(super) enum OutgoingFrame {
     Message(Message),
     /// A message with its id, for a client that may come back.
     Entry(Arc<LogEntry>),
+    /// Who is in the room, or what of that changed, for a client whose transport has a form of its own for it.
+    Presence(Arc<PresenceEvent>),
     /// What a client learns first.
     Welcome(Box<Welcome>),
     Ping,

@@ -230,6 +230,7 @@ impl Carrier for PartySocket {
             (OutboxItem::Message(message), MessageForm::WithIds) => Ok(ids::unnumbered(&message)),
             (OutboxItem::Entry(entry), MessageForm::Plain) => Ok(entry.message().clone()),
             (OutboxItem::Entry(entry), MessageForm::WithIds) => Ok(ids::entry(&entry)),
+            (OutboxItem::Presence(event), _) => Ok(ids::presence(&event)),
             (OutboxItem::Welcome(welcome), MessageForm::WithIds) => Ok(ids::welcome(&welcome)),
             // Its client asks for no acknowledgement.
             (OutboxItem::Welcome(_), MessageForm::Plain) | (OutboxItem::Ack(_), _) => return,

@@ -19,7 +19,9 @@ use room_auth::AuthError;
 use room_core::config::Audience;
 use room_core::event::{CloseFrame, CloseHandshake, Ending, Message};
 use room_core::limits::{Limits, ms, size};
-use room_rooms::room::{ClientDelivery, ConnectionKey, DeliveryAck, OutboxItem, RoomError};
+use room_rooms::room::{
+    ClientDelivery, ConnectionKey, DeliveryAck, OutboxItem, PresenceAsk, RoomError,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -64,6 +66,7 @@ pub(crate) enum SessionCommand {
     Join(ConnectionKey, Box<JoinAsk>),
     Leave(ConnectionKey, Option<u64>),
     Send(ConnectionKey, ClientDelivery),
+    Present(ConnectionKey, PresenceAsk),
     Token(Option<u64>, String),
 }
 
@@ -136,6 +139,10 @@ impl RoomOne {
             SessionFrame::Send { channel, delivery } => {
                 let key = self.known(channel, delivery.reference)?;
                 Some(SessionCommand::Send(key, delivery))
+            }
+            SessionFrame::Present { channel, ask } => {
+                let key = self.known(channel, ask.reference)?;
+                Some(SessionCommand::Present(key, ask))
             }
             SessionFrame::Token { reference, token } => {
                 Some(SessionCommand::Token(reference, token))
@@ -409,6 +416,7 @@ impl Carrier for RoomOne {
             OutboxItem::Entry(entry) => {
                 frames::message(key.0, Some(entry.number()), entry.message())
             }
+            OutboxItem::Presence(event) => frames::presence(key.0, &event),
             OutboxItem::Welcome(welcome) => {
                 channel.is_greeted = true;
                 frames::joined(key.0, channel.reference.take(), &welcome)

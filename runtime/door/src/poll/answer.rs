@@ -12,9 +12,10 @@ use room_core::byte_budget::BytePermit;
 use room_core::event::{CloseFrame, Message};
 use room_core::id::SequenceNumber;
 use room_core::metrics::PollEnd;
-use room_rooms::room::superseded;
+use room_rooms::room::{PresenceEvent, superseded};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// What the answer says, as it grows.
 pub(super) struct PollAnswer {
@@ -29,6 +30,8 @@ pub(super) struct PollAnswer {
     /// Where a new connection begins.
     at: Option<SequenceNumber>,
     closed: Option<CloseFrame>,
+    /// What changed of who is in the room, for a client that asks for it.
+    presence: Option<Arc<PresenceEvent>>,
     /// True if it is to be sent.
     is_complete: bool,
     /// True if the node has no space for what it has to have.
@@ -61,6 +64,7 @@ impl PollAnswer {
             since,
             at: None,
             closed: None,
+            presence: None,
             is_complete: false,
             is_refused: false,
         }
@@ -115,7 +119,7 @@ impl PollAnswer {
             Some(frame) if *frame == superseded() => PollEnd::Superseded,
             Some(_) => PollEnd::Closed,
             None if self.welcome.is_some() => PollEnd::Welcome,
-            None if self.messages.is_empty() => PollEnd::Empty,
+            None if self.messages.is_empty() && self.presence.is_none() => PollEnd::Empty,
             None => PollEnd::Messages,
         }
     }
@@ -133,11 +137,16 @@ impl PollAnswer {
             }
             None => {}
         }
-        let rest = rest.to_string();
-        let mut body = Vec::with_capacity(self.messages.len() + rest.len() + 16);
+        let presence = self.presence.map(|event| {
+            let (json, number) = (event.json(), event.number());
+            format!(r#""presence":{json},"presence_at":{number},"#)
+        });
+        let (rest, presence) = (rest.to_string(), presence.unwrap_or_default());
+        let mut body = Vec::with_capacity(self.messages.len() + rest.len() + presence.len() + 16);
         body.extend_from_slice(b"{\"messages\":[");
         body.extend_from_slice(&self.messages);
         body.extend_from_slice(b"],");
+        body.extend_from_slice(presence.as_bytes());
         body.extend_from_slice(rest.trim_start_matches('{').as_bytes());
         (body, self.permit)
     }
@@ -156,6 +165,11 @@ impl FrameSink for PollAnswer {
                 OutgoingFrame::Welcome(welcome) => {
                     (self.since, self.at) = (welcome.at, welcome.at);
                     self.welcome = Some(told(welcome));
+                    true
+                }
+                // At most one, which the room's limits bound.
+                OutgoingFrame::Presence(event) => {
+                    self.presence = Some(event.clone());
                     true
                 }
                 OutgoingFrame::Ping => {
@@ -231,6 +245,21 @@ mod tests {
         let frames = vec![OutgoingFrame::Close(superseded())];
         let expected = json!({ "messages": [], "since": "7-1", "superseded": true });
         assert_eq!(answered(1_000, frames).await, expected);
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_who_is_there_also_where_it_is_full() {
+        let event = |number, json: &str| {
+            OutgoingFrame::Presence(Arc::new(PresenceEvent::new(number, json.to_owned())))
+        };
+        let frames = vec![message("0123456789"), event(7, r#"{"left":["bob"]}"#)];
+        let expected = json!({
+            "messages": [{ "text": "0123456789" }],
+            "presence": { "left": ["bob"] },
+            "presence_at": 7,
+            "since": "7-1",
+        });
+        assert_eq!(answered(1, frames).await, expected);
     }
 
     #[tokio::test]

@@ -504,6 +504,7 @@ impl From<OutgoingFrame> for Wire {
             // A socket whose client knows ids has them in its messages: its carrier makes neither of these two.
             OutgoingFrame::Entry(entry) => message_to_wire(entry.message().clone()),
             OutgoingFrame::Welcome(welcome) => message_to_wire(carrier::welcome(&welcome)),
+            OutgoingFrame::Presence(event) => message_to_wire(carrier::presence(&event)),
             OutgoingFrame::Close(frame) => Self::Close(to_wire(&frame)),
             OutgoingFrame::Ping => Self::Ping(Bytes::new()),
         }

@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use room_core::event::{CloseFrame, Message};
 use room_core::id::SequenceNumber;
-use room_rooms::room::{LogEntry, Welcome};
+use room_rooms::room::{LogEntry, PresenceEvent, Welcome};
 use serde::Serialize;
 
 /// The header in which an EventSource that comes again returns the id of the last event.
@@ -79,6 +79,12 @@ pub(super) fn write_entry(out: &mut Vec<u8>, entry: &LogEntry, tag: &ReturnTag) 
 
 fn write_id(out: &mut Vec<u8>, id: SequenceNumber, tag: &ReturnTag) {
     out.extend_from_slice(format!("id: {id}{}\n", tag.0).as_bytes());
+}
+
+/// Appends who is in the room, or what of that changed.
+pub(super) fn write_presence(out: &mut Vec<u8>, event: &PresenceEvent) {
+    out.extend_from_slice(b"event: presence\n");
+    write_data(out, event.json());
 }
 
 /// Appends after how many milliseconds the client comes again.

@@ -71,6 +71,7 @@ impl FrameSink for EventSink {
             match &frame {
                 OutgoingFrame::Message(message) => events::write_message(&mut bytes, message),
                 OutgoingFrame::Entry(entry) => events::write_entry(&mut bytes, entry, &self.tag),
+                OutgoingFrame::Presence(event) => events::write_presence(&mut bytes, event),
                 OutgoingFrame::Welcome(welcome) => {
                     self.tag = ReturnTag::of(welcome);
                     events::write_welcome(&mut bytes, welcome, &self.tag);

@@ -190,6 +190,7 @@ async fn run(disk: &Disk, now: Duration) -> Rooms {
         fetch_hosts: Default::default(),
         request_bodies: Default::default(),
         retention: None,
+        presence: None,
         sse: Default::default(),
         webhooks: Default::default(),
         auth: None,

@@ -72,6 +72,7 @@ impl CronNode {
             fetch_hosts: FetchHosts::default(),
             request_bodies: BodyDelivery::Whole,
             retention: None,
+            presence: None,
             sse: Default::default(),
             webhooks: Default::default(),
             auth: None,

@@ -58,6 +58,7 @@ async fn expiry(store: &Store, served_ms: u64, lifetime: Option<Lifetime>) -> Ex
         fetch_hosts: Default::default(),
         request_bodies: Default::default(),
         retention: None,
+        presence: None,
         sse: Default::default(),
         webhooks: Default::default(),
         auth: None,

@@ -14,6 +14,7 @@ mod operator;
 mod outcalls;
 mod polls;
 mod posts;
+mod presence;
 mod streams;
 mod ticks;
 
@@ -124,6 +125,9 @@ impl Actor {
             {
                 return self.broken(error);
             }
+            if self.turns.outlet.is_presence_due() {
+                self.turns.outlet.advance_presence();
+            }
             let batch = self.mailbox.take();
             if batch.is_empty() {
                 match self.wait().await {
@@ -222,9 +226,9 @@ impl Actor {
         let quiet = self.quiet_after().map(|quiet| self.last_event + quiet);
         let renewal = self.renewal();
         // One branch for all of them: every branch costs each message instructions.
-        let (ticks, Outlet { roster, exchanges, .. }) =
-            (self.turns.ticks.next(), &self.turns.outlet);
-        let times = [ticks, exchanges.next(), roster.next_absence()];
+        let (ticks, outlet) = (self.turns.ticks.next(), &self.turns.outlet);
+        let Outlet { roster, exchanges, .. } = outlet;
+        let times = [ticks, exchanges.next(), roster.next_absence(), outlet.next_presence()];
         let work = times.into_iter().flatten().min();
         let seat = self.turns.seat();
         let may_rest = self.may_rest();
@@ -267,10 +271,11 @@ impl Actor {
         self.when_quiet == WhenQuiet::Hibernate && self.turns.ticks.next().is_none()
     }
 
-    /// Returns true if no client is connected or waits, no request is under way, and no output or end waits.
+    /// Returns true if no client is connected or waits, nobody is present, no request is under way, and no output or end
+    /// waits.
     fn is_left(&self) -> bool {
         let outlet = &self.turns.outlet;
-        let is_idle = !outlet.is_holding() && self.turns.outcalls.is_empty();
+        let is_idle = !outlet.is_holding() && !outlet.has_users() && self.turns.outcalls.is_empty();
         !outlet.has_clients() && is_idle && !self.has_unheard()
     }
 
@@ -289,7 +294,9 @@ impl Actor {
             return Some(std::time::Duration::ZERO);
         }
         if !self.turns.outlet.has_clients() || self.has_unheard() {
-            return Some(ms(limits.idle_evict_ms));
+            // The room of a user whose grace goes on stays, and is idle when that is over.
+            let stays = self.turns.outlet.has_users() && !self.has_unheard();
+            return (!stays).then(|| ms(limits.idle_evict_ms));
         }
         let hibernates = self.hibernates() && self.turns.is_live();
         hibernates.then(|| ms(limits.hibernate_ms))
@@ -317,11 +324,12 @@ impl Actor {
                 return Ok(Flow::Stop(frame));
             }
             Mail::Order(OrderMail::Command(NodeOrder::Reload { to, otherwise, spare, reply })) => {
-                let RoomOrders { code, when_quiet, lifetime, retention, webhooks } = *to;
+                let RoomOrders { code, when_quiet, lifetime, retention, presence, webhooks } = *to;
                 self.when_quiet = when_quiet;
                 self.turns.usage.set_lifetime(lifetime);
                 self.turns.webhooks.set_events(webhooks);
                 self.turns.remember(retention);
+                self.turns.outlet.keep_presence(presence);
                 self.failed_start = None;
                 let outcome = self.turns.reload(code, otherwise, spare).await?;
                 let connections = self.turns.outlet.roster.len() - self.unheard.len();
@@ -330,6 +338,7 @@ impl Actor {
             }
             Mail::Order(OrderMail::Errand(errand)) => self.errand(errand).await?,
             Mail::Order(OrderMail::Renew(order)) => self.renew(*order),
+            Mail::Order(OrderMail::Present(order)) => self.present(*order),
             Mail::Order(OrderMail::Forget(mail)) => self.forget_call(&mail.0).await?,
             Mail::Order(OrderMail::Edit(EditOrder { edit, reply })) => {
                 self.edit(edit, reply).await?;
@@ -364,6 +373,9 @@ impl Actor {
         match errand {
             OperatorMail::Inspect { window, reply } => drop(reply.send(self.inspection(window))),
             OperatorMail::Kick { id, frame, reply } => drop(reply.send(self.kick(&id, frame))),
+            OperatorMail::Users { reply } => {
+                drop(reply.send(self.turns.outlet.present_users()));
+            }
             OperatorMail::Expire { done } => self.expire(done).await?,
         }
         Ok(())

@@ -386,7 +386,7 @@ impl RoomHandle {
 }
 
 /// Treats a full mailbox as asked: the room is too busy to answer, but it has not left.
-fn full_is_asked<P>(refused: Refused<P>) -> Result<(), RoomLeft<()>> {
+pub(super) fn full_is_asked<P>(refused: Refused<P>) -> Result<(), RoomLeft<()>> {
     match refused {
         Refused::Full(_) => Ok(()),
         Refused::Closed(_) => Err(RoomLeft(())),

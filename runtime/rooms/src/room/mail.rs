@@ -13,6 +13,7 @@ use super::outcome::OutcallOutcome;
 use super::outside::RoomCall;
 use super::polls::PollRequest;
 use super::posts::{ClientPost, Publication};
+use super::presence::PresenceOrder;
 use super::rates::RoomRates;
 use super::responses::{PieceVerdict, RoomAnswer};
 use super::{
@@ -55,6 +56,7 @@ pub(super) enum OrderMail {
     Forget(ForgetMail),
     Edit(EditOrder),
     Renew(Box<RenewOrder>),
+    Present(Box<PresenceOrder>),
 }
 
 /// The treatment of all mails of one type.
@@ -217,6 +219,8 @@ pub(super) enum OperatorMail {
     Inspect { window: ClientWindow, reply: oneshot::Sender<ActorReport> },
     /// An operator ends a connection. The reply says whether it was there.
     Kick { id: String, frame: CloseFrame, reply: oneshot::Sender<bool> },
+    /// A client asks who is there. The reply is JSON; `None` if the party keeps no presence.
+    Users { reply: oneshot::Sender<Option<String>> },
     /// The room may have been unused for too long.
     Expire { done: AlarmGuard },
 }
@@ -397,6 +401,7 @@ impl Mail {
             Self::Order(OrderMail::Forget(_)) => ForgetMail::CLASS,
             Self::Order(OrderMail::Edit(_)) => EditOrder::CLASS,
             Self::Order(OrderMail::Renew(_)) => RenewOrder::CLASS,
+            Self::Order(OrderMail::Present(_)) => PresenceOrder::CLASS,
         }
     }
 
@@ -416,6 +421,7 @@ impl Mail {
             Self::Order(OrderMail::Forget(post)) => post.bytes(),
             Self::Order(OrderMail::Edit(post)) => post.bytes(),
             Self::Order(OrderMail::Renew(post)) => post.bytes(),
+            Self::Order(OrderMail::Present(post)) => post.bytes(),
         }
     }
 
@@ -435,6 +441,7 @@ impl Mail {
             Self::Order(OrderMail::Forget(post)) => post.fail(error),
             Self::Order(OrderMail::Edit(post)) => post.fail(error),
             Self::Order(OrderMail::Renew(post)) => post.fail(error),
+            Self::Order(OrderMail::Present(post)) => post.fail(error),
         }
     }
 }
@@ -508,6 +515,12 @@ impl From<ForgetMail> for Mail {
 impl From<EditOrder> for Mail {
     fn from(post: EditOrder) -> Self {
         Self::Order(OrderMail::Edit(post))
+    }
+}
+
+impl From<PresenceOrder> for Mail {
+    fn from(post: PresenceOrder) -> Self {
+        Self::Order(OrderMail::Present(Box::new(post)))
     }
 }
 

@@ -26,6 +26,7 @@ mod outside;
 mod places;
 mod polls;
 mod posts;
+mod presence;
 mod rates;
 mod replacements;
 mod responses;
@@ -49,6 +50,7 @@ pub use outside::{CallOutcome, FetchedChunk, Outside, RoomCall};
 pub use places::{RoomSlots, SharedRoomSlots};
 pub use polls::ClientPoll;
 pub use posts::{ClientPost, Publication, RepeatedPublication};
+pub use presence::{PresenceAsk, PresenceEvent};
 pub use rates::RateOverrun;
 pub use responses::{
     BodySender, OpenResponse, PieceVerdict, ResponsePart, ResponseStart, RoomAnswer,
@@ -61,8 +63,9 @@ pub(crate) use alarm::next_try;
 
 use boxed::boxed;
 use handle::Admission;
-use room_core::config::{Retention, WhenQuiet};
+use room_core::config::{Presence, Retention, WhenQuiet};
 use room_core::event::BodyFault;
+use room_core::presence::PresenceRefusal;
 use room_core::ttl::Lifetime;
 use room_core::webhooks::WebhookEvents;
 use room_guest::{Code, GuestFault};
@@ -79,6 +82,8 @@ pub struct RoomOrders {
     pub lifetime: Option<Lifetime>,
     /// How much it remembers of what it sent; `None` if nothing.
     pub retention: Option<Retention>,
+    /// How it shows who is there; `None` if it does not.
+    pub presence: Option<Presence>,
     /// The events that it makes webhooks of.
     pub webhooks: WebhookEvents,
 }
@@ -141,6 +146,9 @@ pub enum RoomError {
     /// The connection of a message that came with its secret has ended.
     #[error("the connection has ended")]
     Over,
+    /// What a client asked of its own presence was refused.
+    #[error(transparent)]
+    Presence(#[from] PresenceRefusal),
     /// The node stops.
     #[error("the server is shutting down")]
     Draining,

@@ -6,11 +6,14 @@
 //! task sleeps only while all are empty, and takes from each in turn. It does not know sockets, frames or
 //! protocols.
 
+mod followed;
 mod latest;
 
 use super::deliveries::DeliveryAck;
 use super::outbound::LogEntry;
+use super::presence::{PresenceEvent, SharedPresence};
 use super::returning::Welcome;
+use followed::FollowedPresence;
 use latest::LatestKeys;
 use room_core::byte_budget::{ByteBudget, BytePermit};
 use room_core::event::{CloseFrame, Message};
@@ -34,6 +37,8 @@ pub enum OutboxItem {
     Entry(Arc<LogEntry>),
     /// The first item of a transport with a secret.
     Welcome(Box<Welcome>),
+    /// Who is in the room, or what of that changed. All outboxes share it, and at most one waits in each.
+    Presence(Arc<PresenceEvent>),
     /// What became of a message of the client.
     Ack(Box<DeliveryAck>),
     /// The last item: the connection is over.
@@ -102,6 +107,8 @@ struct OutboxQueue {
     in_line: bool,
     /// The keys of waiting messages, once the room has sent one with a key.
     latest: Option<Box<LatestKeys>>,
+    /// The presence that its client follows, if it does.
+    followed: Option<Box<FollowedPresence>>,
 }
 
 impl Outboxes {
@@ -123,7 +130,8 @@ impl Outboxes {
     pub fn open(&self, key: ConnectionKey) -> (OutboxSender, Outbox) {
         let permit = self.0.budget.permit();
         let (said, bytes, taken, ended, in_line) = (VecDeque::new(), 0, 0, false, false);
-        let queue = OutboxQueue { said, bytes, taken, permit, ended, in_line, latest: None };
+        let (latest, followed) = (None, None);
+        let queue = OutboxQueue { said, bytes, taken, permit, ended, in_line, latest, followed };
         let new = OutboxSlot { key, queue, has_sender: true, has_reader: true };
         let mut state = self.0.state();
         let free = state.slots.iter().position(|slot| !slot.has_sender && !slot.has_reader);
@@ -170,7 +178,13 @@ impl Outboxes {
                 Some(keys) if has_keys => keys.pop(&mut queue.said),
                 _ => queue.said.pop_front(),
             };
-            let Some(said) = said else { break };
+            let said = match (said, &mut queue.followed) {
+                (Some(OutboxItem::Presence(queued)), Some(followed)) => {
+                    OutboxItem::Presence(followed.taken(queued))
+                }
+                (Some(said), _) => said,
+                (None, _) => break,
+            };
             taken += said.bytes();
             messages += u64::from(said.is_message());
             into.push(said);
@@ -225,6 +239,24 @@ impl OutboxSender {
         self.socket.send_latest(self.slot, key, message)
     }
 
+    /// Lets the client follow who is in the room: queues all that is known, and from now on what changes.
+    pub(super) fn follow(&self, shared: &SharedPresence) {
+        self.socket.follow(self.slot, shared);
+    }
+
+    /// As [`OutboxSender::follow`], for a client that has the state of this number.
+    pub(super) fn follow_from(&self, shared: &SharedPresence, at: u64) {
+        let mut state = self.socket.state();
+        let followed = FollowedPresence::at(shared.clone(), at);
+        state.slots[self.slot].queue.followed = Some(Box::new(followed));
+    }
+
+    /// Queues what changed of who is in the room. At most one such event waits. Has no effect on a client that does not
+    /// follow it.
+    pub fn present(&self, event: &Arc<PresenceEvent>) {
+        self.socket.present(self.slot, event);
+    }
+
     /// Queues what the client has to know first.
     pub fn welcome(&self, welcome: Welcome) {
         self.socket.send(self.slot, OutboxItem::Welcome(Box::new(welcome)));
@@ -249,7 +281,8 @@ impl OutboxSender {
     pub fn lag(&self) -> (usize, usize) {
         let state = self.socket.state();
         let queue = &state.slots[self.slot].queue;
-        // Only the first and the last item may be something else. An acknowledgement counts as a message.
+        // Only the first and the last item may be something else. An acknowledgement or an event of presence between them
+        // counts as a message.
         let ends = queue.waiting().min(2);
         let (first, last) = (queue.said.front(), queue.said.back());
         let others = first.into_iter().chain(last).take(ends).filter(|said| !said.is_message());
@@ -318,7 +351,8 @@ impl OutboxItem {
             Self::Message(message) => message.len(),
             Self::Entry(entry) => entry.message().len(),
             Self::Ack(ack) => ack.bytes(),
-            Self::Welcome(_) | Self::Goodbye(_) | Self::Overflow => 0,
+            // All outboxes share an event of presence, and the room's limits bound it.
+            Self::Welcome(_) | Self::Presence(_) | Self::Goodbye(_) | Self::Overflow => 0,
         }
     }
 
@@ -331,6 +365,9 @@ impl OutboxQueue {
     fn clear(&mut self) {
         self.said.clear();
         self.latest = None;
+        if let Some(followed) = &mut self.followed {
+            followed.clear();
+        }
         self.bytes = 0;
         self.permit.shrink(self.taken);
     }
@@ -451,6 +488,36 @@ impl OutboxesInner {
         let waits = !queue.ended;
         self.ring(state, slot);
         waits
+    }
+
+    fn follow(&self, slot: usize, shared: &SharedPresence) {
+        // Before the outbox is locked: other outboxes of the socket need not wait until it is encoded.
+        let sync = shared.sync();
+        let mut state = self.state();
+        let queue = &mut state.slots[slot].queue;
+        if queue.ended {
+            return;
+        }
+        let is_new = match &mut queue.followed {
+            Some(followed) => followed.follow(shared.clone()),
+            none => {
+                *none = Some(Box::new(FollowedPresence::new(shared.clone())));
+                true
+            }
+        };
+        if is_new {
+            queue.said.push_back(OutboxItem::Presence(sync));
+            self.ring(state, slot);
+        }
+    }
+
+    fn present(&self, slot: usize, event: &Arc<PresenceEvent>) {
+        let mut state = self.state();
+        let queue = &mut state.slots[slot].queue;
+        if !queue.ended && queue.followed.as_mut().is_some_and(|followed| followed.note(event)) {
+            queue.said.push_back(OutboxItem::Presence(event.clone()));
+            self.ring(state, slot);
+        }
     }
 
     fn end(&self, slot: usize, frame: CloseFrame) {

@@ -3,12 +3,15 @@
 //! Invariant: outputs leave only through the gate, in the order of the turns. It does not know guests or
 //! where commits go: it asks for their outcomes.
 
+mod presence;
+
 use super::deliveries::DueAck;
 use super::exchanges::Exchanges;
 use super::figures::RoomFigures;
 use super::gate::OutputGate;
 use super::handle::Admission;
 use super::outbound::SharedLog;
+use super::presence::{PresenceChanges, RoomPresence};
 use super::responses::RoomAnswer;
 use super::roster::{NumberedOutputs, Roster};
 use super::turns::RoomParts;
@@ -27,6 +30,8 @@ use tokio::time::Instant;
 pub(super) struct Outlet {
     pub(super) roster: Roster,
     pub(super) exchanges: Exchanges,
+    /// Who is in the room; `None` if the party keeps no presence.
+    pub(super) presence: Option<Box<RoomPresence>>,
     gate: OutputGate<HeldTurn>,
     /// Bytes of what the gate holds.
     held_bytes: usize,
@@ -69,6 +74,8 @@ struct HeldTurn {
     horizon: Option<Serial>,
     /// The requests that it made.
     asked: Vec<AskedOutcall>,
+    /// The users that have changed.
+    presence: Option<Box<PresenceChanges>>,
     reply: Reply,
     /// When it started to wait, if it waits.
     since: Option<Instant>,
@@ -158,7 +165,7 @@ impl HeldTurn {
             Reply::Called(DueOutputs { outcome: Ok(answer), .. }) => answer.bytes(),
             _ => 0,
         };
-        outputs + reply
+        outputs + reply + self.presence.as_ref().map_or(0, |changes| changes.bytes())
     }
 }
 
@@ -173,7 +180,7 @@ impl Outlet {
         let roster = Roster::new(figures, tap, log, &parts.limits);
         let gate = OutputGate::default();
         let (exchanges, let_out) = (Exchanges::new(parts.clone()), Vec::new());
-        Self { roster, exchanges, gate, held_bytes: 0, let_out, parts }
+        Self { roster, exchanges, presence: None, gate, held_bytes: 0, let_out, parts }
     }
 
     /// Takes a turn's outputs. `commit` is the offset at which its writes are durable, if it wrote.
@@ -189,7 +196,8 @@ impl Outlet {
         }
         let waits = commit.is_some() || self.is_holding();
         let since = waits.then(Instant::now);
-        let release = HeldTurn { said, horizon, asked, reply, since };
+        let presence = self.presence.as_mut().and_then(|own| own.take_changes());
+        let release = HeldTurn { said, horizon, asked, presence, reply, since };
         self.held_bytes += release.bytes();
         if let Some(release) = self.gate.hold(commit, release) {
             self.let_out(release);
@@ -255,6 +263,12 @@ impl Outlet {
         {
             self.roster.opened(admission.serial);
             self.roster.greet(admission.serial, self.parts.clock);
+            if let Some(own) = &self.presence {
+                self.roster.follow(admission.serial, own.shared());
+            }
+        }
+        if let (Some(changes), Some(own)) = (release.presence, &mut self.presence) {
+            own.let_out(*changes);
         }
         if let (Some(newest), Some(log)) = (release.said.entries.last(), &self.roster.log) {
             log.lock().release(newest.number(), self.parts.clock.wall_ms());

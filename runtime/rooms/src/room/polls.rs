@@ -22,6 +22,8 @@ pub struct ClientPoll {
     pub connection: ConnectionId,
     /// Its secret, and the id of the last message that its client got.
     pub client: ReturningClient,
+    /// The number of the presence that its client knows, if it asks for what changed since.
+    pub presence_at: Option<u64>,
 }
 
 /// A poll in the mailbox of its room.

@@ -130,12 +130,13 @@ impl OpenResponse {
             Some(OutboxItem::Message(Message::Binary(piece))) => ResponsePart::Piece(piece),
             Some(OutboxItem::Message(Message::Text(text))) => ResponsePart::Piece(text.into()),
             Some(OutboxItem::Goodbye(frame)) if frame.code == COMPLETE => ResponsePart::End,
-            // The last three are items of connections, and never in the queue of a response.
+            // The last four are items of connections, and never in the queue of a response.
             Some(
                 OutboxItem::Goodbye(_)
                 | OutboxItem::Overflow
                 | OutboxItem::Entry(_)
                 | OutboxItem::Welcome(_)
+                | OutboxItem::Presence(_)
                 | OutboxItem::Ack(_),
             )
             | None => ResponsePart::Cut,

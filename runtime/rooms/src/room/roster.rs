@@ -7,6 +7,7 @@ mod absence;
 mod closing;
 mod deliveries;
 mod fleeting;
+mod presence;
 mod users;
 
 pub(super) use absence::Return;

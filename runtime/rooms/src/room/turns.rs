@@ -121,7 +121,7 @@ impl Turns {
         orders: RoomOrders,
         parts: Arc<RoomParts>,
     ) -> Result<Self, StoreError> {
-        let RoomOrders { code, lifetime, retention, webhooks, .. } = orders;
+        let RoomOrders { code, lifetime, retention, presence, webhooks, .. } = orders;
         let tap = Arc::new(parts.taps.of(room.clone()));
         let mut store = parts.store.room(&room).await?;
         let (jobs, damages) = RoomJobs::of(store.take_jobs());
@@ -135,6 +135,8 @@ impl Turns {
             );
         }
         let (log, stored_log) = remembering::begin(retention, &store, &parts);
+        let mut outlet = Outlet::new(parts.clone(), figures.clone(), tap.clone(), log);
+        outlet.keep_presence(presence);
         Ok(Self {
             usage: Usage::new(parts.served, lifetime, &parts.limits),
             jobs,
@@ -142,7 +144,7 @@ impl Turns {
             ticks: Ticks::default(),
             webhooks: TurnWebhooks::of(webhooks),
             store,
-            outlet: Outlet::new(parts.clone(), figures.clone(), tap.clone(), log),
+            outlet,
             figures,
             tap,
             room,
@@ -465,12 +467,14 @@ impl Turns {
         let first = JobId::first_of(self.next_number());
         let (responses, unstored) = (self.outlet.exchanges.open(), self.outcalls.unstored());
         let history = self.outlet.roster.history(self.parts.clock);
+        let presence = self.outlet.draft_presence();
         boxed(|| {
             let turn = Turn::new(view, connections, about, limits);
             turn.with_jobs(jobs, first)
                 .with_unstored(unstored)
                 .with_responses(responses)
                 .with_history(history)
+                .with_presence(presence)
         })
     }
 

@@ -153,6 +153,22 @@ impl Rooms {
         }
     }
 
+    /// Returns who is in a room, as JSON; `None` if it is not in memory, or its party keeps no presence. A room that does not
+    /// run is not activated.
+    ///
+    /// # Errors
+    /// [`RoomError::Busy`] or [`RoomError::TimedOut`]: the room is busy.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn present_users(&self, room: &RoomId) -> Result<Option<String>, RoomError> {
+        let running = self.state().running.get(room).map(|resident| resident.handle.clone());
+        match running.map(|handle| handle.present_users()) {
+            Some(Ok(answer)) => answer.await,
+            Some(Err(RoomLeft(()))) | None => Ok(None),
+        }
+    }
+
     /// Passes on a publication, and activates the room if it does not run. `None` as with [`Rooms::connect`]. Otherwise
     /// returns the number of the turn's event, as text.
     ///

@@ -4,6 +4,7 @@ mod build;
 mod deliveries;
 mod numbers;
 mod posts;
+mod presence;
 mod requests;
 mod returns;
 mod streams;

@@ -10,6 +10,7 @@
 mod faults;
 mod outcalls;
 mod plan;
+mod presence;
 mod samples;
 mod step;
 mod streams;

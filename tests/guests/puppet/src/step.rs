@@ -4,6 +4,7 @@
 
 use crate::outcalls::Ask;
 use crate::plan::Plan;
+use crate::presence::PresenceStep;
 use crate::streams::StreamStep;
 use crate::{Puppet, faults, note, samples};
 use room_sdk::prelude::*;
@@ -97,6 +98,8 @@ pub(crate) enum Step {
     StopTicks,
     /// Does something with a response that is open.
     Stream(StreamStep),
+    /// Does something with who is in the room.
+    Presence(PresenceStep),
     /// Notes how often the alarm has failed before.
     NoteTries,
     /// Says the bytes of the storage, and their bound.
@@ -238,6 +241,7 @@ impl Step {
                 }
             }
             Self::Stream(step) => step.run(ctx, say),
+            Self::Presence(step) => step.run(ctx, conn, say),
             Self::History(limit) => {
                 let read = ctx.history().limit(limit).read()?;
                 let texts = read.messages.iter().map(|sent| sent.message.as_text());

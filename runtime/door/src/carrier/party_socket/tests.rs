@@ -306,6 +306,7 @@ proptest! {
                             OutgoingFrame::Close(_) => acts.extend(wire.written(WrittenFrame::Close, now)),
                             OutgoingFrame::Message(_)
                             | OutgoingFrame::Entry(_)
+                            | OutgoingFrame::Presence(_)
                             | OutgoingFrame::Welcome(_) => {}
                         }
                         written.push(frame);

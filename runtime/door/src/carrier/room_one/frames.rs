@@ -3,13 +3,18 @@
 //! Invariant: any frame of a client is read, or refused by a name with the client's own number for it, where that can be
 //! read. Unknown keys are ignored. `sdk/PROTOCOL.md` has the chapter. Pure: it does not know channels.
 
+mod presence;
+
+pub(super) use presence::presence;
+
 use super::refusal::{SessionErrorName, SessionRefusal};
 use crate::carrier::told;
 use bytes::{BufMut, Bytes, BytesMut};
+use presence::{FrameContent, wish};
 use room_core::event::{CloseFrame, Message};
 use room_core::id::SequenceNumber;
 use room_core::limits::{Limits, size};
-use room_rooms::room::{ClientDelivery, Welcome};
+use room_rooms::room::{ClientDelivery, PresenceAsk, Welcome};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -29,6 +34,9 @@ pub(crate) struct FrameBounds {
     message_bytes_max: usize,
     id_bytes_max: usize,
     token_bytes_max: usize,
+    presence_bytes_max: usize,
+    flag_bytes_max: usize,
+    flag_ms_max: u64,
 }
 
 /// A frame of a client.
@@ -37,6 +45,7 @@ pub(crate) enum SessionFrame {
     Join(Box<JoinAsk>),
     Leave { reference: Option<u64>, channel: usize },
     Send { channel: usize, delivery: ClientDelivery },
+    Present { channel: usize, ask: PresenceAsk },
     Token { reference: Option<u64>, token: String },
     Ping { reference: Option<u64> },
 }
@@ -63,7 +72,7 @@ struct FrameKeys {
     #[serde(rename = "ref")]
     reference: Option<u64>,
     channel: Option<u32>,
-    data: Option<String>,
+    data: Option<FrameContent>,
     id: Option<String>,
     party: Option<String>,
     room: Option<String>,
@@ -95,6 +104,9 @@ impl FrameBounds {
             message_bytes_max: size(limits.message_bytes_max),
             id_bytes_max: size(limits.message_id_bytes_max),
             token_bytes_max: size(limits.token_bytes_max),
+            presence_bytes_max: size(limits.presence_data_bytes_max),
+            flag_bytes_max: size(limits.presence_flag_bytes_max),
+            flag_ms_max: limits.presence_flag_ms_max,
         }
     }
 }
@@ -128,7 +140,10 @@ fn read_text(text: &str, bounds: FrameBounds) -> Result<SessionFrame, SessionRef
     let channel = || keys.channel.map(|channel| channel as usize).ok_or_else(|| needs("channel"));
     match keys.kind.as_str() {
         "send" => {
-            let (channel, data) = (channel()?, keys.data.ok_or_else(|| needs("data"))?);
+            let channel = channel()?;
+            let Some(FrameContent::Text(data)) = keys.data else {
+                return Err(malformed(reference, "`send` needs `data`, a text"));
+            };
             let delivery = delivery(Message::text(data), keys.id, reference, bounds)?;
             Ok(SessionFrame::Send { channel, delivery })
         }
@@ -162,10 +177,16 @@ fn read_text(text: &str, bounds: FrameBounds) -> Result<SessionFrame, SessionRef
             check_token(reference, &token, bounds)?;
             Ok(SessionFrame::Token { reference, token })
         }
+        "presence" => {
+            let (channel, ask) = (channel()?, wish(text, reference, bounds)?);
+            Ok(SessionFrame::Present { channel, ask })
+        }
         "ping" => Ok(SessionFrame::Ping { reference }),
         kind => {
             let kind: String = kind.chars().take(32).collect();
-            let text = format!("{kind:?} is not a type of frame: join, leave, send, token, ping");
+            let text = format!(
+                "{kind:?} is not a type of frame: join, leave, send, presence, token, ping"
+            );
             Err(SessionRefusal::new(reference, SessionErrorName::UnknownType, text))
         }
     }

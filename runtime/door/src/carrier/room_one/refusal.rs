@@ -6,6 +6,7 @@
 use crate::status::DoorError;
 use room_auth::AuthError;
 use room_core::config::Audience;
+use room_core::presence::PresenceRefusal;
 use room_rooms::room::RoomError;
 use room_rooms::rooms::Unreachable;
 
@@ -41,7 +42,7 @@ session_errors! {
     Malformed "malformed" "The frame cannot be read, or a key is missing or invalid. `message` says which.";
     UnknownType "unknown_type" "The server does not know frames of this `type`.";
     UnknownChannel "unknown_channel" "The session has no such channel, or has it no longer.";
-    TooLarge "too_large" "The message is larger than `message_bytes_max`.";
+    TooLarge "too_large" "The message is larger than `message_bytes_max`, or what a user shows than `presence_data_bytes_max`.";
     // Of joins.
     SessionFull "session_full" "The session has `session_rooms_max` rooms: leave one first.";
     BadRoom "bad_room" "The name of the room, the connection's id or another part of the `join` is invalid.";
@@ -65,6 +66,9 @@ session_errors! {
     Stopped "stopped" "The room stopped before it answered.";
     Draining "draining" "The server is shutting down.";
     Over "over" "The connection has ended.";
+    // Of presence.
+    NoPresence "no_presence" "The party keeps no presence: its `room.toml` lacks `presence`.";
+    NotPresent "not_present" "A flag needs a user that is present: set `data` before it, or with it.";
     // Of tokens.
     OtherClient "other_client" "The newer token is of another client. The session keeps the older one.";
     TokenExpires "token_expires" "The token of the channel ends in `retry_ms`: show a newer one before.";
@@ -146,6 +150,15 @@ fn name_of(error: &DoorError) -> SessionErrorName {
             RoomError::Gone => Name::Stopped,
             RoomError::Draining => Name::Draining,
             RoomError::NotYours | RoomError::Over => Name::Over,
+            RoomError::Presence(refusal) => match refusal {
+                PresenceRefusal::NotKept => Name::NoPresence,
+                PresenceRefusal::NotPresent => Name::NotPresent,
+                PresenceRefusal::Forbidden | PresenceRefusal::ByRoom => Name::Forbidden,
+                PresenceRefusal::TooLarge { .. } => Name::TooLarge,
+                PresenceRefusal::Full { .. } => Name::Busy,
+                PresenceRefusal::NotFound => Name::Over,
+                PresenceRefusal::Invalid(_) => Name::Malformed,
+            },
         },
         // No join of a session meets the others.
         _ => Name::BadRoom,

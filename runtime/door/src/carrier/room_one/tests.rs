@@ -382,7 +382,7 @@ proptest! {
                             joining.remove(&key.0);
                             gone.insert(key.0);
                         }
-                        Some(SessionCommand::Send(key, _)) => {
+                        Some(SessionCommand::Send(key, _) | SessionCommand::Present(key, _)) => {
                             prop_assert!(!gone.contains(&key.0));
                         }
                         Some(SessionCommand::Token(..)) | None => {}

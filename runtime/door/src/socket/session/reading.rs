@@ -21,7 +21,9 @@ use futures_util::{FutureExt, StreamExt};
 use room_core::event::Message;
 use room_core::limits::{ms, size};
 use room_core::metrics::{AuthRefusal, DoorMetrics};
-use room_rooms::room::{ClientDelivery, ConnectionKey, DeliveryAck, OfferRefused, RoomError};
+use room_rooms::room::{
+    ClientDelivery, ConnectionKey, DeliveryAck, OfferRefused, PresenceAsk, RoomError,
+};
 
 /// The driver of a session.
 type SessionDriver = Driver<RoomOne, ChannelTable>;
@@ -173,6 +175,10 @@ impl<'a> SessionReader<'a> {
                     tokio::task::yield_now().await;
                 }
             }
+            Some(SessionCommand::Present(key, ask)) => {
+                self.entered(key).await;
+                self.present(key, ask);
+            }
             Some(SessionCommand::Token(reference, token)) => self.renew(reference, token),
             None => {}
         }
@@ -242,6 +248,22 @@ impl<'a> SessionReader<'a> {
                     false => self.refuse(key, reference, RoomError::Busy),
                 }
             }
+        }
+    }
+
+    /// Passes on a wish for the client's own presence, or refuses it. It does not wait for space.
+    fn present(&mut self, key: ConnectionKey, ask: PresenceAsk) {
+        let reference = ask.reference;
+        let is_leaving = self.lanes.get(key).is_some_and(|lane| lane.is_leaving);
+        let channel = self.driver.memberships.get(key);
+        let Some(channel) = channel.filter(|_| !is_leaving) else {
+            self.driver.driven().carrier.unknown(key.0, reference);
+            return;
+        };
+        match channel.joined.present(ask) {
+            // A room that is gone has ended the channel.
+            Ok(()) | Err(RoomError::Gone) => {}
+            Err(error) => self.refuse(key, reference, error),
         }
     }
 

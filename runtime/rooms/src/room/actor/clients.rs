@@ -88,12 +88,14 @@ impl Actor {
         let ticket = self.turns.outlet.roster.ticket(identified, greeting);
         let arrival = ArrivingClient { outbox, ticket, since_ms, replacements };
         self.turns.outlet.roster.join(connection.clone(), arrival);
+        self.turns.outlet.enter_presence(&connection);
         match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {
             Ok(turn) => {
                 let admission = Admission::new(self.mailbox.clone(), serial, 0);
                 self.turns.hold(turn, Reply::Joined(DueOutputs::new(reply, Ok(admission))));
             }
             Err(error) => {
+                self.turns.outlet.leave_presence(serial);
                 self.turns.outlet.roster.leave(serial);
                 self.turns.outlet.roster.hang_up(serial);
                 self.refuse(Reply::Joined(DueOutputs::new(reply, Err(error))));
@@ -129,6 +131,9 @@ impl Actor {
     ) {
         let carried = client.1;
         let resumed = self.turns.outlet.roster.resume(back, client, outbox);
+        if let (Some((serial, _)), Some(own)) = (resumed, &self.turns.outlet.presence) {
+            self.turns.outlet.roster.follow(serial, own.shared());
+        }
         let admission = resumed
             .map(|(serial, transport)| Admission::new(self.mailbox.clone(), serial, transport));
         if carried != Transport::LongPoll {
@@ -224,6 +229,7 @@ impl Actor {
     pub(super) async fn close(&mut self, who: Serial, ending: Ending) -> Result<(), StoreError> {
         if self.turns.outlet.roster.retire(who) {
             self.turns.outlet.roster.ended(who, &ending);
+            self.turns.outlet.leave_presence(who);
             self.tell_end(who, ending).await?;
             self.turns.outlet.answer(None, Reply::Left(who));
         }

@@ -64,6 +64,10 @@ impl Actor {
     pub(super) fn renew(&mut self, order: RenewOrder) {
         let RenewOrder { who, transport, identity, reply } = order;
         let renewed = self.turns.outlet.roster.renew(who, transport, identity);
+        // A newer token may allow the client to hear what an older one did not.
+        if let Some(own) = self.turns.outlet.presence.as_ref().filter(|_| renewed) {
+            self.turns.outlet.roster.follow(who, own.shared());
+        }
         // A client that has left needs no answer.
         drop(reply.send(if renewed { Ok(()) } else { Err(RoomError::Gone) }));
     }

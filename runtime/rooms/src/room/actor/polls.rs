@@ -12,13 +12,18 @@ use room_core::connection::Transport;
 impl Actor {
     /// Gives a connection to the next poll of its client, who it was before.
     pub(super) fn poll(&mut self, asked: PollRequest) {
-        let PollRequest { poll: ClientPoll { connection, client }, outbox, reply } = asked;
+        let PollRequest { poll, outbox, reply } = asked;
+        let ClientPoll { connection, client, presence_at } = poll;
         let now_ms = self.turns.parts.clock.wall_ms();
         let roster = &mut self.turns.outlet.roster;
         let own = roster.by_id(connection.as_str()).and_then(|own| own.identity.clone());
         let back = roster.returning((&connection, own.as_ref()), client, now_ms).ok();
         let identity = own.clone();
         let resumed = back.and_then(|back| roster.resume(back, (own, Transport::LongPoll), outbox));
+        let outlet = &self.turns.outlet;
+        if let (Some((serial, _)), Some(own), Some(at)) = (resumed, &outlet.presence, presence_at) {
+            outlet.roster.follow_from(serial, own.shared(), at);
+        }
         let outcome = resumed.map(|(serial, transport)| {
             let admission = Admission::new(self.mailbox.clone(), serial, transport);
             ContinuedPoll { admission, identity }

@@ -445,8 +445,11 @@ async fn many_rooms_on_many_threads_lose_no_message_and_keep_their_order() {
                 }
                 OutboxItem::Goodbye(_) => ended += 1,
                 OutboxItem::Overflow => panic!("the bound was not reached"),
-                OutboxItem::Entry(_) | OutboxItem::Welcome(_) | OutboxItem::Ack(_) => {
-                    panic!("nothing is remembered or acknowledged")
+                OutboxItem::Entry(_)
+                | OutboxItem::Welcome(_)
+                | OutboxItem::Presence(_)
+                | OutboxItem::Ack(_) => {
+                    panic!("nothing is remembered, shown or acknowledged")
                 }
             }
         }

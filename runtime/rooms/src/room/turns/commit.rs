@@ -30,6 +30,7 @@ impl Turns {
         if let Some(change) = effects.ticks {
             self.ticks.change(change);
         }
+        self.outlet.apply_presence(std::mem::take(&mut effects.presence));
         self.outlet.roster.apply(&mut effects);
         self.outlet.exchanges.apply(&mut effects);
         Ok((TurnOutputs { said, asked }, offset))
@@ -63,6 +64,7 @@ impl Turns {
         let mut effects = turn.finish().map_err(unreadable)?;
         let said = self.numbered(std::mem::take(&mut effects.outputs));
         let offset = self.end().await?;
+        self.outlet.apply_presence(std::mem::take(&mut effects.presence));
         self.outlet.roster.apply(&mut effects);
         self.outlet.exchanges.apply(&mut effects);
         // What is stored for the room is gone, and its requests with it.

@@ -44,6 +44,7 @@ impl TestNode {
             fetch_hosts: FetchHosts::default(),
             request_bodies: Default::default(),
             retention: None,
+            presence: None,
             sse: Default::default(),
             webhooks: Default::default(),
             auth: None,

@@ -1,0 +1,251 @@
+//! Who is in one room. Owns its users from their first connection to the end of their grace, and what clients know of them.
+//!
+//! Invariant: turns read what was committed, and clients get only what the gate has let out. A user's data lives here, and
+//! neither the guest's end nor other code changes it. It does not know outboxes or guests.
+
+mod ask;
+mod shared;
+mod times;
+
+pub use ask::PresenceAsk;
+pub(super) use ask::PresenceOrder;
+pub use shared::PresenceEvent;
+pub(super) use shared::SharedPresence;
+
+use hashbrown::HashMap;
+use room_core::config::{Presence, PresentBy};
+use room_core::connection::Connection;
+use room_core::id::Serial;
+use room_core::identity::{Capabilities, Identity};
+use room_core::limits::{Limits, ms, size};
+use room_core::presence::{
+    PresenceDraft, PresenceEdits, PresenceEntry, PresenceRefusal, PresenceUser, PresentUsers,
+    UserProof,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use times::PresenceTimes;
+use tokio::time::Instant;
+
+/// The users of a room whose party has `presence`.
+pub(super) struct RoomPresence {
+    settings: Presence,
+    limits: Arc<Limits>,
+    users: Arc<PresentUsers>,
+    /// The users of connections. A connection that speaks for nobody is not there.
+    members: HashMap<Serial, Arc<str>>,
+    times: PresenceTimes,
+    /// The users that the gate has not got as they are now.
+    changed: BTreeSet<Arc<str>>,
+    /// What the gate has let out and clients have not got.
+    let_out: BTreeMap<Arc<str>, Option<PresenceEntry>>,
+    /// When clients get it.
+    flush_at: Option<Instant>,
+    shared: SharedPresence,
+}
+
+/// Users as they are after a turn, for clients; `None` for those that are not present.
+#[derive(Debug)]
+pub(super) struct PresenceChanges(Vec<(Arc<str>, Option<PresenceEntry>)>);
+
+impl PresenceChanges {
+    /// Returns the bytes of what waits with it.
+    pub(super) fn bytes(&self) -> usize {
+        let data =
+            |entry: &Option<PresenceEntry>| entry.as_ref().map_or(0, |it| it.shown.data.len());
+        self.0.iter().map(|(name, entry)| name.len() + data(entry)).sum()
+    }
+}
+
+impl RoomPresence {
+    /// Makes the presence of a room without users. Clients know its states by numbers that follow `before`.
+    pub(super) fn new(settings: Presence, limits: Arc<Limits>, before: u64) -> Self {
+        let (users, members, times, changed, let_out) = Default::default();
+        let shared = SharedPresence::new(before);
+        Self { settings, limits, users, members, times, changed, let_out, flush_at: None, shared }
+    }
+
+    /// Follows the party's settings. A grace that has begun ends as it was to end.
+    pub(super) fn set(&mut self, settings: Presence) {
+        self.settings = settings;
+    }
+
+    /// Returns what clients know.
+    pub(super) fn shared(&self) -> &SharedPresence {
+        &self.shared
+    }
+
+    /// Begins the changes of a turn.
+    pub(super) fn draft(&self) -> PresenceDraft {
+        PresenceDraft::new(self.users.clone())
+    }
+
+    /// Returns true while a user is present.
+    pub(super) fn has_users(&self) -> bool {
+        self.users.present() > 0
+    }
+
+    /// Counts a connection that opens.
+    pub(super) fn enter(&mut self, connection: &Connection) {
+        let user = PresenceUser::of(&connection.id, connection.identity.as_ref());
+        if user.name.len() > size(self.limits.presence_user_bytes_max) {
+            return;
+        }
+        if self.users.get(&user.name).is_some_and(|known| known.proof != user.proof) {
+            match user.proof {
+                // Its client chose the name of a signed-in user as its id, and speaks for nobody.
+                UserProof::Client => return,
+                UserProof::Claim => self.forget(&user.name),
+            }
+        }
+        let key = Arc::make_mut(&mut self.users).enter(&user);
+        self.times.set((key.clone(), None), None);
+        self.note(&key);
+        self.members.insert(connection.serial, key);
+    }
+
+    /// Counts a connection that has ended.
+    pub(super) fn leave(&mut self, serial: Serial) {
+        let Some(key) = self.members.remove(&serial) else { return };
+        Arc::make_mut(&mut self.users).leave(&key);
+        self.note(&key);
+        self.begin_grace(key);
+    }
+
+    /// Forgets a user that somebody else proves to be.
+    fn forget(&mut self, name: &str) {
+        let Some(key) = self.users.key(name) else { return };
+        self.members.retain(|_, own| *own != key);
+        Arc::make_mut(&mut self.users).forget(name);
+        self.follow_flags(&key, &BTreeMap::new());
+        self.changed.insert(key);
+    }
+
+    /// Carries out the changes of a turn that has committed.
+    pub(super) fn apply(&mut self, edits: PresenceEdits) {
+        for (name, edit) in edits {
+            let Some(key) = self.users.key(&name) else { continue };
+            let before = self.users.get(&name).and_then(|record| record.shown.as_ref());
+            let shown = edit.over(before);
+            Arc::make_mut(&mut self.users).show(&name, shown);
+            self.follow_flags(&key, &edit.flags);
+            self.changed.insert(key.clone());
+            // A room may show a user in the close of its last connection.
+            self.begin_grace(key);
+        }
+    }
+
+    /// Carries out what a client asks for its own user.
+    ///
+    /// # Errors
+    /// [`PresenceRefusal`]. Nothing was changed.
+    pub(super) fn change(
+        &mut self,
+        connection: &Connection,
+        ask: &PresenceAsk,
+    ) -> Result<(), PresenceRefusal> {
+        if self.settings.by == PresentBy::Room {
+            return Err(PresenceRefusal::ByRoom);
+        }
+        let identity = connection.identity.as_ref();
+        if !Identity::capabilities_of(identity).has(Capabilities::PRESENCE) {
+            return Err(PresenceRefusal::Forbidden);
+        }
+        let (user, limits) = (PresenceUser::of(&connection.id, identity), self.limits.clone());
+        let mut draft = self.draft();
+        match &ask.data {
+            Some(Some(data)) => draft.set(&user, data, &limits)?,
+            Some(None) => draft.clear(&user, &limits)?,
+            None => {}
+        }
+        if let Some((flag, for_ms)) = &ask.flag {
+            draft.flag(&user, (flag, *for_ms), &limits)?;
+        }
+        self.apply(draft.into_edits());
+        Ok(())
+    }
+
+    /// Sets when the flags of a user end: those that it has got or renewed just now, and none that it has not.
+    fn follow_flags(&mut self, key: &Arc<str>, renewed: &BTreeMap<String, u64>) {
+        let shown = self.users.get(key).and_then(|record| record.shown.as_ref());
+        let kept = |flag: &str| shown.is_some_and(|shown| shown.flags.contains(flag));
+        for flag in self.times.flags(key) {
+            if !kept(&flag) {
+                self.times.set((key.clone(), Some(flag)), None);
+            }
+        }
+        let now = Instant::now();
+        for (flag, for_ms) in renewed.iter().filter(|(flag, _)| kept(flag)) {
+            let end = now + ms(*for_ms);
+            self.times.set((key.clone(), Some(flag.as_str().into())), Some(end));
+        }
+    }
+
+    /// Begins the grace of a user that is present without a connection, if it has not begun.
+    fn begin_grace(&mut self, key: Arc<str>) {
+        let is_gone = self.users.get(&key).is_some_and(|record| record.connections == 0);
+        let end = (key, None);
+        match is_gone {
+            true if self.times.has(&end) => {}
+            true => self.times.set(end, Some(Instant::now() + ms(self.settings.grace_ms))),
+            false => self.times.set(end, None),
+        }
+    }
+
+    /// Ends what has come to its end by now. Returns true if that changes what clients see.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        while let Some((key, flag)) = self.times.take_due(now) {
+            let mut shown = self.users.get(&key).and_then(|record| record.shown.clone());
+            match (&mut shown, flag) {
+                (Some(shown), Some(flag)) => drop(shown.flags.remove(&flag)),
+                (_, None) => shown = None,
+                (None, Some(_)) => continue,
+            }
+            Arc::make_mut(&mut self.users).show(&key, shown);
+            self.follow_flags(&key, &BTreeMap::new());
+            self.changed.insert(key);
+        }
+        !self.changed.is_empty()
+    }
+
+    fn note(&mut self, key: &Arc<str>) {
+        self.changed.insert(key.clone());
+    }
+
+    /// Returns what has changed since the last call, for the gate.
+    pub(super) fn take_changes(&mut self) -> Option<Box<PresenceChanges>> {
+        if self.changed.is_empty() {
+            return None;
+        }
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        let changes =
+            changed.map(|key| (self.users.entry(&key), key)).map(|(entry, key)| (key, entry));
+        Some(Box::new(PresenceChanges(changes.collect())))
+    }
+
+    /// Takes what the gate has let out.
+    pub(super) fn let_out(&mut self, changes: PresenceChanges) {
+        self.let_out.extend(changes.0);
+        let pause = ms(self.settings.every_ms);
+        self.flush_at.get_or_insert_with(|| Instant::now() + pause);
+    }
+
+    /// Returns when something ends, or when clients get what changed.
+    pub(super) fn next(&self) -> Option<Instant> {
+        [self.times.next(), self.flush_at].into_iter().flatten().min()
+    }
+
+    /// Returns true if something is due.
+    pub(super) fn is_due(&self) -> bool {
+        self.next().is_some_and(|next| next <= Instant::now())
+    }
+
+    /// Returns what clients get now, if it is time and something has changed for them.
+    pub(super) fn flush(&mut self, now: Instant) -> Option<Arc<PresenceEvent>> {
+        self.flush_at.take_if(|at| *at <= now)?;
+        self.shared.change(std::mem::take(&mut self.let_out))
+    }
+}
+
+#[cfg(test)]
+mod tests;
