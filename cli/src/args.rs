@@ -5,6 +5,7 @@
 
 pub(crate) mod address;
 pub(crate) mod bench;
+pub(crate) mod cluster;
 pub(crate) mod operate;
 pub(crate) mod remote;
 pub(crate) mod ticket;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Env(remote::EnvArgs),
     Token(remote::TokenArgs),
     Delete(remote::DeleteArgs),
+    Nodes(cluster::NodesArgs),
+    Drain(cluster::DrainArgs),
     Rooms(operate::RoomsArgs),
     Inspect(operate::InspectArgs),
     Storage(operate::StorageArgs),

@@ -347,6 +347,10 @@ codes! {
         "`presence` of a party is `true`, or a table: `grace` is how long a user without a connection is present, `every` how long changes are gathered, and `by` says who sets what a user shows, its clients or the room's code alone. The limits `presence_grace_ms_max`, `presence_every_ms_min` and `presence_every_ms_max` bound the times.",
         "# room.toml\nname = \"chat\"\n[parties.main]\npresence = { grace = \"1h\" }",
         "Write `presence = true` or `presence = { grace = \"5s\", every = \"30ms\", by = \"room\" }`, or raise the limit in `[limits]`.";
+    BadCluster "R0076" "the server cannot be a node of this cluster",
+        "A node needs the URL of the cluster's PostgreSQL database with a user that may use the schema `room`, a name that no other live node has, an address at which the others reach it, and the key that all nodes share.",
+        "$ room serve --data data --cluster db.internal --node a --advertise 10.0.0.1:1999",
+        "Write it as `room serve --data DIR --cluster postgres://room@db.internal/room --node a --advertise 10.0.0.1:1999 --cluster-key FILE`, with the password in ROOM_CLUSTER_PASSWORD or the file of --cluster-password.";
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod inspect;
 mod limits;
 mod logs;
 mod new;
+mod nodes;
 mod rooms;
 mod schema;
 mod serve;
@@ -58,6 +59,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Env(args) => deploy::env(&args),
         Command::Token(args) => deploy::token(&args),
         Command::Delete(args) => deploy::delete(&args),
+        Command::Nodes(args) => nodes::nodes(&args),
+        Command::Drain(args) => nodes::drain(&args),
         Command::Rooms(args) => rooms::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Storage(args) => storage::run(&args),

@@ -14,6 +14,7 @@ mod args;
 mod bench;
 mod building;
 mod cargo;
+mod cluster;
 mod codes;
 mod commands;
 mod component;

@@ -34,6 +34,7 @@ pub use room_core::{
     assets, clock, config, connection, event, id, identity, limits, lock, schedule, span, ttl,
     turn, webhooks,
 };
+pub use room_database::{DatabaseError, DatabaseSettings, DatabaseUrlError, MembershipError};
 pub use room_door::{Notice, TlsError, connection_of_query, room_of_path};
 pub use room_guest as wasm;
 pub use room_guest::{GuestFault, LoadError};

@@ -5,7 +5,10 @@
 //! only its piece of the configuration. It does not know what the parts do, nor how clients reach it.
 
 mod outsiders;
+mod place;
 mod renames;
+
+pub(crate) use place::{NodeFigures, NodePlace};
 
 use hashbrown::HashMap;
 use outsiders::{publishers_of, receiver_of, ticket_key};
@@ -71,6 +74,8 @@ pub(crate) struct NodeShare<'a> {
     pub(crate) project: &'a str,
     /// The way to the rooms of other nodes.
     pub(crate) forwarder: &'a Forwarder,
+    /// Where the rooms' data is, if the process is a node of a cluster.
+    pub(crate) cluster: Option<&'a NodePlace>,
 }
 
 /// The reason why a node cannot be opened. Nothing is left running.
@@ -217,9 +222,13 @@ impl Node {
         let logs = Logs::of(limits, clock, share.project);
         let guests = host.for_project(limits, logs.clone())?;
         let (limits, counts) = (guests.limits.clone(), metrics.store.clone());
-        let store = match storage {
-            StorageConfig::Disk(dir) => Store::open_counted(dir, &limits, counts)?,
-            StorageConfig::Memory => Store::in_memory_counted(&limits, counts)?,
+        let store = match (share.cluster, storage) {
+            (Some(place), _) => {
+                let NodePlace { database, lease } = place.clone();
+                Store::shared(database, lease, share.project, &limits, counts)?
+            }
+            (None, StorageConfig::Disk(dir)) => Store::open_counted(dir, &limits, counts)?,
+            (None, StorageConfig::Memory) => Store::in_memory_counted(&limits, counts)?,
         };
         let mint = TicketMint::new(ticket_key(&store)?, share.project, &limits);
         let counts = metrics.rooms.clone();

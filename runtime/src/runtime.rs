@@ -68,7 +68,7 @@ impl Runtime {
             Some(files) => Some(Certificates::read(files, limits.clone()).await?),
             None => None,
         };
-        let way = ListenerTransport { tls, proxies: Arc::new(config.proxies.clone()) };
+        let way = ListenerTransport { tls, proxies: Arc::new(config.proxies.clone()), key: None };
         let capacity = Capacity::new(&limits);
         let listener = Listener::bind(addr, limits.clone(), way.clone(), capacity.clone()).await;
         let listener = listener.map_err(|source| StartError::Listen { addr, source })?;
@@ -80,7 +80,7 @@ impl Runtime {
         let host = GuestHost::new(&limits, caches)?;
         // A node of this kind is alone.
         let forwarder = Forwarder::new(&Space::default(), &limits);
-        let share = NodeShare { project: "", forwarder: &forwarder };
+        let share = NodeShare { project: "", forwarder: &forwarder, cluster: None };
         let node = Node::open(&config.storage, &host, &limits, config.audience, share)?;
         let addr = listener.addr();
         let credentials = Credentials::new(&limits);

@@ -21,6 +21,7 @@ async fn server(data: &std::path::Path, listen: &str) -> (Server, String) {
         admin_tls: None,
         proxies: Proxies::default(),
         space: Space::default(),
+        cluster: None,
         limits: Limits { rooms_active_max: 32, door_instances_max: 1, ..Limits::default() },
     };
     let server = within("a server to start", Server::start(config)).await.unwrap();

@@ -362,6 +362,8 @@ async fn every_documented_change_is_tested_with_a_disconnecting_operator() {
             changes.insert((method.to_uppercase(), path.clone()));
         }
     }
+    // Only a node of a cluster makes these: `tests/cluster` has them.
+    changes.retain(|(_, path)| !path.starts_with("/_room/admin/nodes/"));
     let tried = CHANGES.map(|(method, path)| (method.to_owned(), path.to_owned()));
     assert_eq!(changes, BTreeSet::from(tried));
     within("a server to stop", operated.server.drain()).await;

@@ -78,6 +78,7 @@ impl Operated {
             admin_tls: None,
             proxies,
             space,
+            cluster: None,
             limits,
         };
         let server = within("a server to start", Server::start(config)).await?;

@@ -249,6 +249,7 @@ async fn the_forwarded_host_chooses_the_project() {
         admin_tls: None,
         proxies: Proxies { trusted: vec![HERE.parse().unwrap()], preamble: Preamble::ProxyHeader },
         space: Space::default(),
+        cluster: None,
         limits: Limits { rooms_active_max: 32, door_instances_max: 1, ..Limits::default() },
     };
     let lost = Proxies { trusted: Vec::new(), ..config.proxies.clone() };

@@ -241,7 +241,8 @@ async fn a_client_continues_in_a_renamed_party_and_in_the_copy_of_a_room() {
     let operator = [("authorization", secret.as_str())];
     let rooms = "/_room/admin/rooms/main";
     let export = node.request("GET", &format!("{rooms}/lobby/export"), &operator, &[]).await;
-    let copied = node.request("PUT", &format!("{rooms}/copy/import"), &operator, &export.body).await;
+    let copied =
+        node.request("PUT", &format!("{rooms}/copy/import"), &operator, &export.body).await;
     assert_eq!(copied.status, 200, "{}", copied.text());
     let chat = PartyConfig {
         name: "chat".to_owned(),

@@ -4,6 +4,7 @@
 
 use super::ProjectArgs;
 use super::address::{clients, operators};
+use super::cluster::ClusterArgs;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum, ValueHint};
 use room_runtime::{Network, NodeId, PeerNode, node_name};
 use std::net::SocketAddr;
@@ -29,11 +30,17 @@ use std::path::PathBuf;
 /// WebSockets there. Give all nodes the same names, deploy to each of them, and name them to each other by
 /// --trusted-proxy. The nodes are fixed: while one is away its rooms are away, and other names move rooms without
 /// their data.
+///
+/// With --cluster any number of nodes serve the same projects over one PostgreSQL database, which has the projects and the
+/// rooms' data. A deploy to any node reaches all. Nodes may come, go and crash: the others take over their rooms. Each node
+/// has a name by --node, and an address for the others by --advertise. All have the same --cluster-key. CLUSTER.md of the
+/// runtime is the guide.
 #[derive(Debug, ClapArgs)]
 #[command(
     after_long_help = "Examples:\n  room serve --data /srv/room\n  room serve --data /srv/room \
 --listen 0.0.0.0:80 --drain-seconds 5\n  room serve --data /srv/room --trusted-proxy 10.0.0.0/8 \
---proxy-protocol\n  room serve --data /srv/room --node a --peer b=http://10.0.0.2:1999 --trusted-proxy 10.0.0.2"
+--proxy-protocol\n  room serve --data /srv/room --node a --peer b=http://10.0.0.2:1999 --trusted-proxy 10.0.0.2\n  \
+room serve --data /srv/room --cluster postgres://room@db.internal/room --node a --advertise 10.0.0.1:1999 --cluster-key /etc/room/cluster.key"
 )]
 pub(crate) struct ServeArgs {
     /// The folder for all data of the server; created if it does not exist
@@ -72,6 +79,8 @@ pub(crate) struct ServeArgs {
         requires = "node"
     )]
     pub(crate) peer: Vec<PeerNode>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     /// Over how many seconds sockets are closed when the server stops
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) drain_seconds: u64,

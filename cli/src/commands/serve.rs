@@ -4,14 +4,17 @@
 
 use super::wait_for;
 use crate::args::remote::ServeArgs;
+use crate::cluster;
 use crate::codes::Code;
 use crate::dev::Stop;
 use crate::files;
 use crate::log;
 use crate::mistake::Mistake;
 use crate::print::{self, BOLD, WARN, styled};
-use room_runtime::server::ServeError;
-use room_runtime::{Limits, Preamble, Proxies, Server, ServerConfig, Space, Tls};
+use room_runtime::server::{KeepError, ServeError};
+use room_runtime::{
+    DatabaseError, Limits, MembershipError, Preamble, Proxies, Server, ServerConfig, Space, Tls,
+};
 use std::process::ExitCode;
 
 /// The other files that a server has open: its data, its listeners, its threads' own.
@@ -23,7 +26,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let config = config(args)?;
     let scheme = |tls: &Option<Tls>| if tls.is_some() { "https" } else { "http" };
     let schemes = [scheme(&config.tls), scheme(&config.admin_tls)];
-    let nodes = nodes(&config.space);
+    let nodes = nodes(&config);
     let (files, connections_max) = (files::raise(), config.limits.connections_max);
     wait_for(async {
         let mut stop = Stop::listen()?;
@@ -60,6 +63,7 @@ fn config(args: &ServeArgs) -> anyhow::Result<ServerConfig> {
         tls,
         proxies: Proxies { trusted: args.trusted_proxy.clone(), preamble },
         space: space(args),
+        cluster: cluster::config(&args.cluster, args.node.as_ref())?,
         limits,
     })
 }
@@ -70,8 +74,13 @@ fn space(args: &ServeArgs) -> Space {
     Space { node: args.node.clone().unwrap_or(alone.node), peers: args.peer.clone() }
 }
 
-/// Returns the line that names the nodes, if there is more than one.
-fn nodes(space: &Space) -> Option<String> {
+/// Returns the line that names the nodes, if there may be more than one.
+fn nodes(config: &ServerConfig) -> Option<String> {
+    if let Some(cluster) = &config.cluster {
+        let (own, address) = (cluster.node.name().as_str(), cluster.node.authority());
+        return Some(format!("node       {own}, for the others of its cluster at {address}"));
+    }
+    let space = &config.space;
     let peers: Vec<&str> = space.peers.iter().map(|peer| peer.name().as_str()).collect();
     let own = space.node.as_str();
     (!peers.is_empty()).then(|| format!("node       {own}, beside {}", peers.join(", ")))
@@ -134,6 +143,46 @@ fn refused(err: ServeError) -> anyhow::Error {
             "check `ulimit -v` and vm.overcommit_memory: guests need address space, not memory; or lower \
              rooms_active_max"
         }
+        ServeError::Keep(KeepError::OtherKey) => "copy the key file of a node that runs",
+        ServeError::Keep(KeepError::File(_)) => {
+            "check the folder's owner, and the space on its disk"
+        }
+        ServeError::Keep(_) => "check the database; nothing in it was changed",
+        ServeError::Membership(MembershipError::NameTaken { .. }) => "choose another --node",
+        ServeError::Membership(MembershipError::Database(error)) | ServeError::Database(error) => {
+            with_database(error)
+        }
+        ServeError::Membership(_) => "CLUSTER.md of the runtime has the statements",
     };
-    Mistake::new(Code::NoStart, format_args!("the server does not start: {err}")).help(help).into()
+    let code = match &err {
+        ServeError::Keep(KeepError::OtherKey | KeepError::Record(_))
+        | ServeError::Membership(_)
+        | ServeError::Database(_) => Code::BadCluster,
+        _ => Code::NoStart,
+    };
+    Mistake::new(code, format_args!("the server does not start: {err}")).help(help).into()
+}
+
+/// Returns what to do about a database that cannot be used.
+fn with_database(error: &DatabaseError) -> &'static str {
+    let code = match error {
+        DatabaseError::Refused { code, .. } => code.as_str(),
+        DatabaseError::NewerSchema { .. } => {
+            return "start the version of `room` that the other nodes have";
+        }
+        DatabaseError::Unreachable(_) | DatabaseError::TimedOut(_) => {
+            return "check the address in --cluster, and that the database runs and takes connections from here";
+        }
+    };
+    match code {
+        "28P01" | "28000" => {
+            "check the user in --cluster, and its password in --cluster-password or ROOM_CLUSTER_PASSWORD"
+        }
+        "3D000" => "make the database: CREATE DATABASE room OWNER room",
+        "42501" => {
+            "the first node makes the schema room: let the database's user own the database, or run GRANT CREATE ON DATABASE"
+        }
+        "25006" => "this database only reads, like a standby: name the primary in --cluster",
+        _ => "the database's log has more",
+    }
 }

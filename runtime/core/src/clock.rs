@@ -65,6 +65,52 @@ impl Clock {
     }
 }
 
+/// A moment of this process, on a clock that nobody sets and no test pauses. On Linux it counts the time for which the
+/// machine sleeps, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// Returns the present moment.
+    pub fn now() -> Self {
+        Self(uptime())
+    }
+
+    /// Returns the time from another moment to this one; zero if the other one is later.
+    pub fn since(self, other: Self) -> Duration {
+        self.0.saturating_sub(other.0)
+    }
+}
+
+impl std::ops::Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(later))
+    }
+}
+
+impl From<std::time::Instant> for Moment {
+    fn from(instant: std::time::Instant) -> Self {
+        Self(Self::now().0.saturating_sub(instant.elapsed()))
+    }
+}
+
+/// Returns the time since the machine was switched on.
+#[cfg(target_os = "linux")]
+fn uptime() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
+
+/// Returns the time since this process first asked.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the system's clock")]
+fn uptime() -> Duration {
+    static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    FIRST.get_or_init(std::time::Instant::now).elapsed()
+}
+
 /// Returns when a file was last changed, as the time since 1970; zero if the system does not report it.
 pub fn changed(file: &std::fs::Metadata) -> Duration {
     let since = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
@@ -127,6 +173,15 @@ mod tests {
         assert_eq!(clock.wall_after(3 * HOUR), 7 * HOUR);
         // A clock that claims that it slept less than before does not step back.
         assert_eq!(clock.wall_after(Duration::ZERO), 5 * HOUR);
+    }
+
+    #[test]
+    fn moments_follow_each_other_and_know_their_distance() {
+        let (first, instant) = (Moment::now(), tokio::time::Instant::now().into_std());
+        let later = Moment::now();
+        assert!(later >= first && later.since(first) < HOUR && first.since(later + HOUR).is_zero());
+        assert_eq!((first + HOUR).since(first), HOUR);
+        assert!(Moment::from(instant) <= Moment::now());
     }
 
     #[test]

@@ -237,8 +237,14 @@ limits! {
     database_connections_max: "connections" = 8, "Connections of a node to the cluster's database", "a further one is waited for";
     database_connect_ms_max: "ms" = 2_000, "Time to connect to the cluster's database", "the attempt fails, and another one follows";
     database_answer_ms_max: "ms" = 5_000, "Time that the cluster's database has to answer, and time to wait for a free connection to it", "commits of that time fail as with a full disk";
+    database_page_rows_max: "rows" = 256, "Rows that one question asks of the cluster's database", "the next question asks for the rest";
+    database_page_bytes_max: "bytes" = MIB, "Bytes of the values that one question asks of the cluster's database; a single value may be larger", "the next question asks for the rest";
     node_heartbeat_ms: "ms" = 500, "Time between two heartbeats of a node in its cluster", "the next heartbeat is sent";
     node_lease_ms: "ms" = 2_000, "Time after its last heartbeat for which a node of a cluster is alive", "the others take over its rooms, and it runs none until it has joined again";
+    project_retry_ms: "ms" = 5_000, "Time after which a node of a cluster tries again to serve a project's version that it could not load", "it is tried again";
+    shard_look_ms: "ms" = 50, "Time between two looks of a node at who has which rooms, while they move; otherwise it is `node_heartbeat_ms`", "the next look";
+    shards_leave_max: "shards" = 64, "Shards, of 1,024, whose rooms a node gives to other nodes at the same time", "the others follow";
+    home_wait_ms_max: "ms" = 5_000, "Time that a request waits while its room is on the way to another node", "503; a WebSocket is closed with 1013";
 
     // Requests of rooms to other servers.
     fetches_node_max: "requests" = 512, "Requests of rooms and hooks to other servers that run at the same time, per process", "a further one fails as busy";
@@ -314,6 +320,8 @@ limits! {
     commit_turns_max: "turns" = 16_384, "Commits that wait for the disk", "rooms that write wait";
     room_bytes_max: "bytes" = 1024 * MIB, "Bytes of keys and values stored for one room", "the write is refused";
     room_cache_bytes_max: "bytes" = 64 * KIB, "Bytes of a live room's keys and values that are kept in memory after they were read or written", "they are read from the store again";
+    room_loaded_bytes_max: "bytes" = MIB, "Bytes of a live room's keys, values and remembered messages that are kept in memory where the cluster's database has them", "the room's keys, or its messages, are read from the database by page";
+    rooms_loaded_bytes_max: "bytes" = 256 * MIB, "Bytes of all rooms of a project that are kept in memory so", "of further rooms, and of those that grow, keys and messages are read from the database by page";
     apply_gather_ms: "ms" = 10, "Time for which durable turns are gathered before they are applied to the tree, unless a reader waits", "they are applied together";
     log_segment_bytes: "bytes" = 16 * MIB, "Size of a file of the commit log", "the next file starts, and the tree is synced";
     snapshot_log_bytes: "bytes" = 64 * MIB, "Size of the commit log at which a snapshot is made, or the size of the last snapshot if that is more", "the log is cut when the snapshot is complete";
@@ -388,8 +396,14 @@ impl Limits {
             database_connections_max: process.database_connections_max,
             database_connect_ms_max: process.database_connect_ms_max,
             database_answer_ms_max: process.database_answer_ms_max,
+            database_page_rows_max: process.database_page_rows_max,
+            database_page_bytes_max: process.database_page_bytes_max,
             node_heartbeat_ms: process.node_heartbeat_ms,
             node_lease_ms: process.node_lease_ms,
+            project_retry_ms: process.project_retry_ms,
+            shard_look_ms: process.shard_look_ms,
+            shards_leave_max: process.shards_leave_max,
+            home_wait_ms_max: process.home_wait_ms_max,
             fetches_node_max: process.fetches_node_max,
             webhooks_node_max: process.webhooks_node_max,
             fetch_lookups_max: process.fetch_lookups_max,

@@ -339,6 +339,19 @@ metrics! {
         refused: CounterBy<Crowd> = "room_connections_refused_total", "connections",
             "Connections that the server refused or closed because there were too many of their kind";
     }
+    /// The metrics of a server in its cluster, at zero without one.
+    cluster ClusterMetrics {
+        nodes: Gauge = "room_cluster_nodes", "nodes",
+            "Live nodes of the cluster, as this one saw them last";
+        shards: Gauge = "room_cluster_shards", "shards",
+            "Shards whose rooms this node runs, of 1024 that the nodes of a cluster share";
+        member: Gauge = "room_cluster_member", "0 or 1",
+            "1 while this node may run rooms, 0 while it has no place in the cluster";
+        places_lost: Counter = "room_cluster_places_lost_total", "losses",
+            "Times that this node lost its place in the cluster, and stopped its rooms";
+        behind: Gauge = "room_cluster_projects_behind", "projects",
+            "Projects whose newest version this node could not serve yet";
+    }
 }
 
 fn recorder() -> PrometheusRecorder {
@@ -365,6 +378,8 @@ fn describe(
 pub struct ServerMetrics {
     /// The metrics of its listeners.
     pub listener: Arc<ListenerMetrics>,
+    /// Its metrics as a node of a cluster.
+    pub cluster: Arc<ClusterMetrics>,
     printer: PrometheusHandle,
 }
 
@@ -374,7 +389,8 @@ impl ServerMetrics {
     pub fn new() -> Self {
         let recorder = recorder();
         let listener = Arc::new(ListenerMetrics::on(&recorder));
-        Self { listener, printer: recorder.handle() }
+        let cluster = Arc::new(ClusterMetrics::on(&recorder));
+        Self { listener, cluster, printer: recorder.handle() }
     }
 
     /// Returns all metrics in Prometheus' text format.

@@ -5,13 +5,14 @@
 
 use crate::{DatabaseError, DatabaseSettings, schema};
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+    ClientWrapper, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
 use room_core::limits::{Limits, ms, size};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio_postgres::NoTls;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{NoTls, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
@@ -19,10 +20,15 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 /// `prepare_cached` stay prepared with it.
 pub type DatabaseClient = Object;
 
+/// A connection to the database beside the pool, which is closed when it is dropped.
+pub type LoneClient = ClientWrapper;
+
 /// The database that the nodes of a cluster share. Cheap to clone; clones have one pool.
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
+    /// The way to connections beside the pool.
+    beside: Pool,
     patience: Duration,
     runtime: Handle,
 }
@@ -36,25 +42,17 @@ impl Database {
     /// # Cancel safety
     /// If dropped before it returns, the schema is as it was, or whole.
     pub async fn open(settings: &DatabaseSettings, limits: &Limits) -> Result<Self, DatabaseError> {
-        let patience = ms(limits.database_answer_ms_max);
-        let mut config = settings.config().clone();
-        config.connect_timeout(ms(limits.database_connect_ms_max));
-        let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = match settings.may_use_tls() {
-            true => Manager::from_config(config, MakeRustlsConnect::new(trust()), manager),
-            false => Manager::from_config(config, NoTls, manager),
+        let database = Self {
+            pool: pool(settings, limits, size(limits.database_connections_max))?,
+            // Each connection leaves it as soon as it is open.
+            beside: pool(settings, limits, 1)?,
+            patience: ms(limits.database_answer_ms_max),
+            runtime: Handle::current(),
         };
-        let pool = Pool::builder(manager)
-            .max_size(size(limits.database_connections_max))
-            .wait_timeout(Some(patience))
-            .create_timeout(Some(ms(limits.database_connect_ms_max)))
-            .recycle_timeout(Some(patience))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| DatabaseError::Unreachable(error.to_string()))?;
-        let database = Self { pool, patience, runtime: Handle::current() };
         let mut client = database.client().await?;
         schema::migrate(&mut client).await?;
+        drop(client);
+        database.warn_of_losses().await?;
         Ok(database)
     }
 
@@ -66,11 +64,59 @@ impl Database {
     /// # Cancel safety
     /// Nothing is held while it waits.
     pub async fn client(&self) -> Result<DatabaseClient, DatabaseError> {
-        self.pool.get().await.map_err(|error| match error {
-            PoolError::Timeout(_) => self.timed_out(),
-            PoolError::Backend(error) => error.into(),
-            error => DatabaseError::Unreachable(error.to_string()),
-        })
+        self.pool.get().await.map_err(|error| self.not_had(error))
+    }
+
+    /// Opens a connection beside the pool, for a use that must not wait for others.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Unreachable`], [`DatabaseError::TimedOut`].
+    ///
+    /// # Cancel safety
+    /// If dropped before it returns, the connection is closed.
+    pub async fn beside(&self) -> Result<LoneClient, DatabaseError> {
+        let opened = self.beside.get().await.map_err(|error| self.not_had(error))?;
+        Ok(Object::take(opened))
+    }
+
+    /// Runs one statement, and returns its rows. The statement stays prepared.
+    ///
+    /// # Errors
+    /// [`DatabaseError`]. After [`DatabaseError::TimedOut`] and [`DatabaseError::Unreachable`] it may have happened, or
+    /// may still happen.
+    ///
+    /// # Cancel safety
+    /// If dropped before it returns, it may have happened, or may still happen.
+    pub async fn query(
+        &self,
+        statement: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let asked = Asked(Some(self.client().await?));
+        let answer = self.within(run(asked.client(), statement, parameters)).await;
+        // A connection whose answer is still to come answers nobody else.
+        if !matches!(answer, Err(DatabaseError::TimedOut(_))) {
+            asked.give_back();
+        }
+        answer
+    }
+
+    /// Returns a view of the database as of now, which no later change changes. It takes a connection from the pool, and
+    /// closes it when it is dropped.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    ///
+    /// # Cancel safety
+    /// Nothing is held while it waits.
+    pub async fn frozen(&self) -> Result<FrozenDatabase, DatabaseError> {
+        let asked = Asked(Some(self.client().await?));
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        self.within(async { Ok(asked.client().batch_execute(begin).await?) }).await?;
+        let frozen = FrozenDatabase { database: self.clone(), asked };
+        // The first statement of a transaction decides of which moment it is.
+        frozen.query("SELECT 1", &[]).await?;
+        Ok(frozen)
     }
 
     /// Waits for what the database does, for as long as an answer may take.
@@ -92,9 +138,117 @@ impl Database {
         self.runtime.block_on(asked)
     }
 
+    /// Warns the operator of a server that acknowledges what a crash undoes.
+    async fn warn_of_losses(&self) -> Result<(), DatabaseError> {
+        let asked = "SELECT name FROM unnest(ARRAY['fsync', 'synchronous_commit']) AS name
+            WHERE current_setting(name, true) = 'off'";
+        for row in self.query(asked, &[]).await? {
+            let setting: &str = row.get(0);
+            tracing::warn!(
+                setting,
+                "the database may lose acknowledged turns in a crash; switch this setting of PostgreSQL on"
+            );
+        }
+        Ok(())
+    }
+
+    fn not_had(&self, error: PoolError) -> DatabaseError {
+        match error {
+            PoolError::Timeout(_) => self.timed_out(),
+            PoolError::Backend(error) => error.into(),
+            error => DatabaseError::Unreachable(error.to_string()),
+        }
+    }
+
     fn timed_out(&self) -> DatabaseError {
         DatabaseError::TimedOut(u64::try_from(self.patience.as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+/// Makes a pool without a connection.
+fn pool(
+    settings: &DatabaseSettings,
+    limits: &Limits,
+    connections_max: usize,
+) -> Result<Pool, DatabaseError> {
+    let patience = Some(ms(limits.database_answer_ms_max));
+    let mut config = settings.config().clone();
+    config.connect_timeout(ms(limits.database_connect_ms_max));
+    // The server gives up what nobody waits for any longer, and with it the locks.
+    let given = config.get_options().unwrap_or_default();
+    let options = format!("{given} -c statement_timeout={}", limits.database_answer_ms_max);
+    config.options(options.trim_start());
+    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = match settings.may_use_tls() {
+        true => Manager::from_config(config, MakeRustlsConnect::new(trust()), manager),
+        false => Manager::from_config(config, NoTls, manager),
+    };
+    Pool::builder(manager)
+        .max_size(connections_max)
+        .wait_timeout(patience)
+        .create_timeout(Some(ms(limits.database_connect_ms_max)))
+        .recycle_timeout(patience)
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(|error| DatabaseError::Unreachable(error.to_string()))
+}
+
+/// A view of the database as of one moment.
+pub struct FrozenDatabase {
+    database: Database,
+    asked: Asked,
+}
+
+impl FrozenDatabase {
+    /// As [`Database::query`], for a statement that reads.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn query(
+        &self,
+        statement: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        self.database.within(run(self.asked.client(), statement, parameters)).await
+    }
+
+    /// As [`Database::block_on`].
+    pub fn block_on<T>(&self, asked: impl Future<Output = T>) -> T {
+        self.database.block_on(asked)
+    }
+}
+
+/// A connection that is not as it was. It is closed when this is dropped.
+struct Asked(Option<DatabaseClient>);
+
+impl Asked {
+    fn client(&self) -> &ClientWrapper {
+        self.0.as_ref().expect("it is given back at the end")
+    }
+
+    fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.take() {
+            drop(Object::take(client));
+        }
+    }
+}
+
+async fn run(
+    client: &ClientWrapper,
+    statement: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, DatabaseError> {
+    let prepared = client.prepare_cached(statement).await?;
+    Ok(client.query(&prepared, parameters).await?)
 }
 
 /// Returns a client's TLS with the system's certificates.

@@ -1,13 +1,15 @@
 //! This node's right to run rooms. Owns which shards are its own, and until when that is certain.
 //!
 //! Invariant: every node with this code gives a room the same shard. The right ends by the node's own monotonic clock,
-//! before the database would give it to another node. It does not know how the right is had or lost.
+//! before the database would give it to another node. It does not know how the right is had or lost: `membership` notes
+//! that here.
 
+use room_core::clock::Moment;
 use room_core::id::RoomId;
 use room_core::lock::lock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The number of shards of a cluster. It never changes: stored rows name their shard.
 pub const SHARDS: u16 = 1_024;
@@ -27,10 +29,18 @@ pub struct Lease(Arc<LeaseInner>);
 
 struct LeaseInner {
     incarnation: AtomicI64,
-    began: Instant,
+    began: Moment,
     /// Milliseconds since `began` up to which the right is certain.
     until_ms: AtomicI64,
-    owned: Mutex<Arc<ShardSet>>,
+    shards: Mutex<LeasedShards>,
+}
+
+/// The shards of a lease.
+struct LeasedShards {
+    /// Those whose rooms may commit.
+    owned: Arc<ShardSet>,
+    /// Those of them whose rooms may start.
+    open: Arc<ShardSet>,
 }
 
 /// Returns the shard of a project's room.
@@ -60,9 +70,26 @@ impl ShardSet {
         self.0.get(usize::from(shard / 64)).is_some_and(|word| word & (1 << (shard % 64)) != 0)
     }
 
+    /// Returns how many shards the set has.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Returns true if the set has no shard.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
     /// Returns the shards of the set, in order.
     pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
         (0..SHARDS).filter(|shard| self.has(*shard))
+    }
+}
+
+impl Default for LeasedShards {
+    fn default() -> Self {
+        let none = Arc::new(ShardSet::of([]));
+        Self { owned: none.clone(), open: none }
     }
 }
 
@@ -71,9 +98,9 @@ impl Lease {
     pub fn none() -> Self {
         Self(Arc::new(LeaseInner {
             incarnation: AtomicI64::new(0),
-            began: Instant::now(),
+            began: Moment::now(),
             until_ms: AtomicI64::new(i64::MIN),
-            owned: Mutex::new(Arc::new(ShardSet::of([]))),
+            shards: Mutex::new(LeasedShards::default()),
         }))
     }
 
@@ -84,24 +111,45 @@ impl Lease {
 
     /// Returns true if the node's right is certain now. Outputs leave, and rooms start, only then.
     pub fn is_certain(&self) -> bool {
-        let now = i64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(i64::MAX);
-        now < self.0.until_ms.load(Ordering::Acquire)
+        self.now_ms() < self.0.until_ms.load(Ordering::Acquire)
     }
 
-    /// Returns the shards whose rooms this node runs.
+    /// Returns for how long the right is certain if no further heartbeat arrives.
+    pub fn rest(&self) -> Duration {
+        let rest = self.0.until_ms.load(Ordering::Acquire).saturating_sub(self.now_ms());
+        Duration::from_millis(u64::try_from(rest).unwrap_or_default())
+    }
+
+    /// Returns true if rooms of this shard may start now.
+    pub fn covers(&self, shard: u16) -> bool {
+        self.is_certain() && lock(&self.0.shards).open.has(shard)
+    }
+
+    fn now_ms(&self) -> i64 {
+        let passed = Moment::now().since(self.0.began).as_millis();
+        i64::try_from(passed).unwrap_or(i64::MAX)
+    }
+
+    /// Returns the shards whose rooms this node runs, those that are about to stop included.
     pub fn owned(&self) -> Arc<ShardSet> {
-        lock(&self.0.owned).clone()
+        lock(&self.0.shards).owned.clone()
     }
 
     /// Notes the shards whose rooms this node runs.
     pub fn own(&self, shards: ShardSet) {
-        *lock(&self.0.owned) = Arc::new(shards);
+        self.own_but(shards, |_| false);
+    }
+
+    /// Notes the shards whose rooms this node runs, except that no room starts in those that leave.
+    pub fn own_but(&self, owned: ShardSet, leaves: impl Fn(u16) -> bool) {
+        let open = ShardSet::of(owned.iter().filter(|shard| !leaves(*shard)));
+        *lock(&self.0.shards) = LeasedShards { owned: Arc::new(owned), open: Arc::new(open) };
     }
 
     /// Notes a heartbeat of this incarnation that was sent at `sent` and arrived. The right is certain for `length` from
     /// then on.
-    pub fn renew(&self, incarnation: Incarnation, sent: Instant, length: Duration) {
-        let until = (sent + length).saturating_duration_since(self.0.began);
+    pub fn renew(&self, incarnation: Incarnation, sent: impl Into<Moment>, length: Duration) {
+        let until = (sent.into() + length).since(self.0.began);
         self.0.incarnation.store(incarnation.0, Ordering::Release);
         let until = i64::try_from(until.as_millis()).unwrap_or(i64::MAX);
         self.0.until_ms.store(until, Ordering::Release);
@@ -139,6 +187,7 @@ mod tests {
         let set = ShardSet::of([0, 63, 64, 1_023, 1_024]);
         assert_eq!(set.iter().collect::<Vec<_>>(), [0, 63, 64, 1_023]);
         assert!(!set.has(1) && !set.has(1_024));
+        assert!(set.len() == 4 && !set.is_empty() && ShardSet::of([]).is_empty());
     }
 
     #[test]
@@ -146,12 +195,15 @@ mod tests {
         let lease = Lease::none();
         assert!(!lease.is_certain());
         lease.own(ShardSet::of([7]));
-        lease.renew(Incarnation(3), Instant::now(), Duration::from_secs(60));
-        assert!(lease.is_certain() && lease.owned().has(7));
+        lease.renew(Incarnation(3), Moment::now(), Duration::from_secs(60));
+        assert!(lease.covers(7) && !lease.covers(8) && lease.rest() > Duration::from_secs(1));
         assert_eq!(lease.incarnation(), Incarnation(3));
+        lease.own_but(ShardSet::of([7, 8]), |shard| shard == 7);
+        assert!(lease.owned().has(7) && !lease.covers(7) && lease.covers(8));
         lease.end();
-        assert!(!lease.is_certain() && !lease.owned().has(7));
-        lease.renew(Incarnation(4), Instant::now(), Duration::ZERO);
-        assert!(!lease.is_certain());
+        assert!(!lease.is_certain() && lease.owned().is_empty() && lease.rest().is_zero());
+        lease.renew(Incarnation(4), Moment::now(), Duration::ZERO);
+        lease.own(ShardSet::of([7]));
+        assert!(!lease.covers(7));
     }
 }

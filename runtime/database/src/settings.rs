@@ -1,6 +1,6 @@
 //! Where the database is, and how to sign in. Owns the reading of its URL.
 //!
-//! Invariant: the password is never shown. It does not connect.
+//! Invariant: the password is never shown. It does not know how a connection is made.
 
 use std::fmt;
 use tokio_postgres::Config;

@@ -1,17 +1,22 @@
-//! A server of PostgreSQL for tests. Owns its processes and its folder.
+//! A server of PostgreSQL for tests, and a way to it that can be broken. Owns its processes and its folder.
 //!
-//! Invariant: a process has at most one server of its own, which ends with it, and each test has a database of its own.
-//! It does not know what is tested.
+//! Invariant: a server ends with the last test that uses it, and each test has a database of its own. It does not know
+//! what is tested.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use crate::DatabaseSettings;
+use room_core::lock::lock;
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Where Debian's package has PostgreSQL's programs, below a folder for each version.
@@ -20,10 +25,12 @@ const PROGRAMS: &str = "/usr/lib/postgresql";
 const NOBODY: u32 = 65_534;
 /// Time for a server to start or to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Time between two questions whether a server is ready.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A server of PostgreSQL, which ends when this is dropped.
 pub struct TestPostgres {
-    process: Child,
+    process: Mutex<Child>,
     dir: TempDir,
     port: u16,
     databases: AtomicU32,
@@ -60,9 +67,26 @@ impl TestPostgres {
         if is_root() {
             chown(&file, Some(NOBODY), Some(NOBODY)).unwrap();
         }
-        let server = Self { process: launch(&data), dir, port, databases: AtomicU32::new(0) };
+        let server =
+            Self { process: Mutex::new(launch(&data)), dir, port, databases: AtomicU32::new(0) };
         server.until_ready();
         server
+    }
+
+    /// Returns a server that all tests of this process share. It does not wait for the disk, and must not be killed.
+    pub fn shared() -> Arc<Self> {
+        static SERVER: Mutex<Weak<TestPostgres>> = Mutex::new(Weak::new());
+        let mut server = lock(&SERVER);
+        server.upgrade().unwrap_or_else(|| {
+            let started = Arc::new(Self::start(""));
+            *server = Arc::downgrade(&started);
+            started
+        })
+    }
+
+    /// Returns its port on the loopback address.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Makes an empty database, and returns its URL.
@@ -96,17 +120,17 @@ impl TestPostgres {
     }
 
     /// Stops the server at once, without an orderly end, as a crash does.
-    pub fn kill(&mut self) {
+    pub fn kill(&self) {
         self.stop("immediate");
     }
 
     /// Starts the server again on its data, after [`TestPostgres::kill`].
-    pub fn restart(&mut self) {
-        self.process = launch(&self.dir.path().join("data"));
+    pub fn restart(&self) {
+        *lock(&self.process) = launch(&self.dir.path().join("data"));
         self.until_ready();
     }
 
-    fn stop(&mut self, mode: &str) {
+    fn stop(&self, mode: &str) {
         let data = self.dir.path().join("data");
         let stopped = program("pg_ctl")
             .args(["stop", "--mode", mode, "--pgdata"])
@@ -115,15 +139,14 @@ impl TestPostgres {
             .stderr(Stdio::null())
             .status();
         if !stopped.is_ok_and(|status| status.success()) {
-            drop(self.process.kill());
+            drop(lock(&self.process).kill());
         }
-        drop(self.process.wait());
+        drop(lock(&self.process).wait());
     }
 
     fn until_ready(&self) {
-        let begun = Instant::now();
         let port = self.port.to_string();
-        loop {
+        for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
             let asked = program("pg_isready")
                 .args(["--quiet", "--host=127.0.0.1", "--port", &port])
                 .status()
@@ -131,9 +154,9 @@ impl TestPostgres {
             if asked.success() {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "PostgreSQL does not start");
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(PAUSE);
         }
+        panic!("PostgreSQL does not start");
     }
 }
 
@@ -141,6 +164,71 @@ impl Drop for TestPostgres {
     fn drop(&mut self) {
         self.stop("immediate");
     }
+}
+
+/// A way to a server that a test can break. It ends with the process.
+pub struct TestProxy {
+    port: u16,
+    broken: Arc<BrokenWay>,
+}
+
+#[derive(Default)]
+struct BrokenWay {
+    loses_answers: AtomicBool,
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+impl TestProxy {
+    /// Starts a proxy before the server on this port.
+    pub fn before(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let broken = Arc::<BrokenWay>::default();
+        let way = broken.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                // A server that is away refuses, and so does the proxy.
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                let mut streams = lock(&way.streams);
+                for (from, to, are_answers) in [(&client, &server, false), (&server, &client, true)]
+                {
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    streams.extend([from.try_clone().unwrap(), to.try_clone().unwrap()]);
+                    let way = way.clone();
+                    std::thread::spawn(move || pass_on(from, to, are_answers, &way));
+                }
+            }
+        });
+        Self { port, broken }
+    }
+
+    /// Returns its port on the loopback address.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Loses the server's answers from now on, or passes them on again.
+    pub fn lose_answers(&self, loses: bool) {
+        self.broken.loses_answers.store(loses, Ordering::SeqCst);
+    }
+
+    /// Breaks all connections. New ones are made.
+    pub fn cut(&self) {
+        for stream in lock(&self.broken.streams).drain(..) {
+            drop(stream.shutdown(Shutdown::Both));
+        }
+    }
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream, are_answers: bool, way: &BrokenWay) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        let is_lost = are_answers && way.loses_answers.load(Ordering::SeqCst);
+        if !is_lost && to.write_all(&buffer[..read]).is_err() {
+            return;
+        }
+    }
+    drop(to.shutdown(Shutdown::Both));
 }
 
 fn launch(data: &Path) -> Child {

@@ -1,8 +1,8 @@
 //! Who the client of a request is, as reported by the proxies on the way. Owns `Forwarded` and `X-Forwarded-*`.
 //!
 //! Invariant: a request that passed `settle` names its client in exactly one `X-Forwarded-For` with one address, and
-//! the client could not choose that address. If the peer is not a trusted proxy, all its headers that only a proxy may
-//! send are removed. It does not know which requests are answered.
+//! the client could not choose that address. If the peer is neither a trusted proxy nor a node of this cluster, all its
+//! headers that only a proxy may send are removed. It does not know which requests are answered.
 
 use crate::listener::Scheme;
 use ::http::uri::PathAndQuery;
@@ -37,6 +37,15 @@ pub(super) enum AsksFor {
     Unknown,
 }
 
+/// Who has sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RequestSender {
+    /// A node of this node's cluster. It has proved that.
+    Node,
+    /// Anybody else.
+    Other,
+}
+
 /// What the forwarding headers say about the client.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct ForwardingHeaders {
@@ -65,8 +74,9 @@ pub(super) fn settle<B>(
     request: &mut Request<B>,
     peer: Peer,
     proxies: &Proxies,
+    sender: RequestSender,
 ) -> ForwardedClient {
-    let is_trusted = peer.is_trusted(proxies);
+    let is_trusted = sender == RequestSender::Node || peer.is_trusted(proxies);
     let told = match is_trusted {
         true => told(request.headers(), proxies),
         false => ForwardingHeaders::default(),
@@ -234,7 +244,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let mut request = request.body(()).unwrap();
-        let scheme = settle(&mut request, peer, &proxies()).scheme;
+        let scheme = settle(&mut request, peer, &proxies(), RequestSender::Other).scheme;
         let text = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
         let mut names: Vec<&str> = request.headers().keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
@@ -247,7 +257,7 @@ mod tests {
         let request =
             Request::builder().uri("http://one.example/a?b").header("host", "two.example");
         let mut request = request.body(()).unwrap();
-        settle(&mut request, peer("192.0.2.9"), &proxies());
+        settle(&mut request, peer("192.0.2.9"), &proxies(), RequestSender::Other);
         assert_eq!(request.uri(), "/a?b");
         assert_eq!(request.headers()["host"], "one.example");
     }
@@ -275,6 +285,17 @@ mod tests {
             (told.as_str(), names.as_str()),
             ("10.0.0.1 http://here", "host x-forwarded-for")
         );
+    }
+
+    #[test]
+    fn a_node_of_the_cluster_names_the_client_as_a_trusted_proxy_does() {
+        let mut request = Request::builder().uri("/").header("host", "chat.org");
+        request =
+            request.header("x-forwarded-for", "192.0.2.7").header("x-forwarded-proto", "https");
+        let mut request = request.body(()).unwrap();
+        let client = settle(&mut request, peer("192.0.2.9"), &proxies(), RequestSender::Node);
+        assert_eq!((client.addr.to_string().as_str(), client.scheme), ("192.0.2.7", Scheme::Https));
+        assert_eq!(request.headers()["x-forwarded-for"], "192.0.2.7");
     }
 
     #[test]
@@ -339,12 +360,12 @@ mod tests {
         let mut request = Request::builder().uri("http://inner/a?b").header("host", "inner");
         request = request.header("x-forwarded-host", "outer");
         let mut request = request.body(()).unwrap();
-        settle(&mut request, peer("10.0.0.1"), &proxies());
+        settle(&mut request, peer("10.0.0.1"), &proxies(), RequestSender::Other);
         assert_eq!(request.uri().to_string(), "/a?b");
         assert_eq!(request.headers()["host"], "outer");
         request.headers_mut().append("host", "b".parse().unwrap());
         request.headers_mut().append("x-forwarded-host", "outer".parse().unwrap());
-        settle(&mut request, peer("10.0.0.1"), &proxies());
+        settle(&mut request, peer("10.0.0.1"), &proxies(), RequestSender::Other);
         assert_eq!(request.headers().get_all("host").iter().count(), 2);
     }
 
@@ -365,7 +386,7 @@ mod tests {
 
     /// Settles a request, and checks that exactly one header names its client.
     fn settled_once(request: &mut Request<()>, peer: Peer) -> ForwardedClient {
-        let client = settle(request, peer, &proxies());
+        let client = settle(request, peer, &proxies(), RequestSender::Other);
         let named: Vec<_> = request.headers().get_all(FOR).iter().collect();
         assert_eq!(named, [&client.addr.to_string()]);
         assert_eq!(client.addr, client.addr.to_canonical());

@@ -55,13 +55,14 @@ use axum::routing::{any, get};
 use outside::HookClient;
 use room_auth::{Jwks, UsedTickets};
 use room_core::clock::Clock;
-use room_core::config::{Audience, CacheControl, FetchHosts, PeerNode, PublishKeys, RoomsPrefix};
+use room_core::config::{Audience, CacheControl, FetchHosts, PublishKeys, RoomsPrefix};
 use room_core::id::{NameError, NodeId, RoomId};
 use room_core::limits::{Limits, size};
 use room_core::lock::lock;
 use room_core::logs::LogLevel;
 use room_core::metrics::{Metrics, level};
 use room_fetch::FetchClient;
+use room_rooms::cluster::Home;
 use room_rooms::rooms::{Guests, Rooms};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -196,6 +197,11 @@ impl FrontDoor {
         self.0.forwarder.homes().is_alone()
     }
 
+    /// Returns the number of open sockets, including those that are being refused.
+    pub fn open_sockets(&self) -> usize {
+        self.0.sockets.len()
+    }
+
     /// Returns the metrics that `METRICS.md` lists, as they are now, in Prometheus' text format.
     pub fn metrics(&self) -> String {
         self.0.rooms.measure();
@@ -297,17 +303,18 @@ impl FrontDoor {
     /// Returns the room, if this node is the one to run it.
     ///
     /// # Errors
-    /// [`DoorError::Elsewhere`].
+    /// [`DoorError::Elsewhere`], [`DoorError::Moving`].
     pub fn here(&self, room: RoomId) -> Result<RoomId, DoorError> {
-        match self.elsewhere(&room) {
-            Some(peer) => Err(DoorError::Elsewhere(peer.name().clone())),
-            None => Ok(room),
+        match self.home(&room) {
+            Home::Here => Ok(room),
+            Home::Peer(peer, _) => Err(DoorError::Elsewhere(peer.name().clone())),
+            Home::Nobody => Err(DoorError::Moving),
         }
     }
 
-    /// Returns the node on which a room lives, if that is another one.
-    fn elsewhere(&self, room: &RoomId) -> Option<&PeerNode> {
-        self.0.forwarder.homes().elsewhere(self.0.rooms.logs().project(), room)
+    /// Returns where a room lives.
+    fn home(&self, room: &RoomId) -> Home {
+        self.0.forwarder.homes().of(self.0.rooms.logs().project(), room)
     }
 
     /// Returns what a client that asked for a room sees of an error. The node's log has the whole error.

@@ -16,7 +16,8 @@ use crowd::ConnectRates;
 pub use tls::Certificates;
 pub use tls::TlsError;
 
-use crate::forwarded::{self, Peer};
+use crate::forward::proof;
+use crate::forwarded::{self, Peer, RequestSender};
 use crate::status::DoorError;
 use ::http::{Request, header};
 use axum::Router;
@@ -30,9 +31,11 @@ use hyper_util::service::TowerToHyperService;
 use linger::Linger;
 use room_core::config::{Audience, Proxies};
 use room_core::limits::{Limits, ms, size};
+use room_core::lock::lock;
 use room_core::metrics::{Crowd, ListenerMetrics};
+use room_rooms::cluster::ClusterKey;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -66,6 +69,8 @@ pub struct ListenerTransport {
     pub tls: Option<Certificates>,
     /// The proxies before the listener.
     pub proxies: Arc<Proxies>,
+    /// The key by which the nodes of this node's cluster prove that a request is theirs; `None` without a cluster.
+    pub key: Option<ClusterKey>,
 }
 
 impl Listener {
@@ -112,6 +117,7 @@ impl Listener {
             server: server(limits),
             capacity: self.capacity.clone(),
             proxies: self.way.proxies.clone(),
+            key: self.way.key.clone(),
             limits: limits.clone(),
             router,
             metrics,
@@ -164,6 +170,7 @@ struct ListenerShared {
     server: http1::Builder,
     capacity: Capacity,
     proxies: Arc<Proxies>,
+    key: Option<ClusterKey>,
     limits: Arc<Limits>,
     router: Router,
     metrics: Arc<ListenerMetrics>,
@@ -200,8 +207,9 @@ impl ListenerShared {
             Some(AddressEntry::Refused(place)) => (Some(Arc::new(place)), true),
             Some(AddressEntry::Closed) => return self.metrics.refused.count(Crowd::Address),
         };
-        let (silent, place) = (Arc::new(silent), ConnectionSlot { permit, address });
-        let guest = AcceptedClient { hall: self.clone(), peer, place, silent: silent.clone() };
+        let (silent, address) = (Arc::new(silent), Mutex::new(address));
+        let (hall, place) = (self.clone(), ConnectionSlot { permit, address: None });
+        let guest = AcceptedClient { hall, peer, place, address, silent: silent.clone() };
         let guest = Arc::new(guest);
         let router = match crowded {
             true => self.refusal(),
@@ -266,6 +274,8 @@ struct AcceptedClient {
     hall: Arc<ListenerShared>,
     peer: Peer,
     place: ConnectionSlot,
+    /// The place of its address, unless it is a trusted proxy or a node of the cluster.
+    address: Mutex<Option<Arc<AddressSlot>>>,
     silent: Arc<SilentSlot>,
 }
 
@@ -273,8 +283,17 @@ impl AcceptedClient {
     /// Adds the known facts of its client to a request.
     fn settle(&self, mut request: Request<Incoming>) -> Request<Incoming> {
         self.silent.asked();
-        let client = forwarded::settle(&mut request, self.peer, &self.hall.proxies);
+        let sender = match proof::take(&mut request, self.hall.key.as_ref()) {
+            true => RequestSender::Node,
+            false => RequestSender::Other,
+        };
+        let client = forwarded::settle(&mut request, self.peer, &self.hall.proxies, sender);
         let (mut place, mut crowded) = (self.place.clone(), None);
+        if sender == RequestSender::Node {
+            // From here on its connection counts for its clients, as that of a proxy.
+            drop(lock(&self.address).take());
+        }
+        place.address.clone_from(&lock(&self.address));
         if place.address.is_none() {
             match self.hall.capacity.addresses.enter(client.addr) {
                 AddressEntry::Place(address) => place.address = Some(Arc::new(address)),

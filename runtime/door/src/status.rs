@@ -122,6 +122,9 @@ pub enum DoorError {
         /// This node.
         own: NodeId,
     },
+    /// The room is on its way from one node of the cluster to another, for longer than a request waits.
+    #[error("the room moves to another node")]
+    Moving,
     /// This node cannot connect to the room's home, or lost the connection.
     #[error("node {}, on which the room lives, cannot be reached", .0.as_str())]
     NodeDown(NodeId),
@@ -185,13 +188,15 @@ impl DoorError {
             Self::UriTooLong(_) => (414, 4414),
             Self::Elsewhere(_) => (421, 4421),
             Self::Looped { .. } => (508, 4508),
-            Self::NodeDown(_) | Self::ForwardsFull(_) | Self::HooksFull(_) => (503, 1013),
+            Self::NodeDown(_) | Self::Moving | Self::ForwardsFull(_) | Self::HooksFull(_) => {
+                (503, 1013)
+            }
             Self::NodeSilent(_) => (504, 1013),
             Self::Room(Unreachable::Room(error)) => match error {
                 RoomError::Busy | RoomError::Full | RoomError::Contended | RoomError::Gone => {
                     (503, 1013)
                 }
-                RoomError::Draining => (503, 1012),
+                RoomError::Draining | RoomError::Moved => (503, 1012),
                 RoomError::TooFast(_) | RoomError::UserFull(_) => (429, 1008),
                 RoomError::NotYours | RoomError::ReadOnly => (403, 4403),
                 RoomError::Over => (410, 4410),
@@ -242,7 +247,7 @@ impl DoorError {
             | Self::ForwardsFull(_)
             | Self::HooksFull(_) => Refusal::Busy,
             Self::ConnectsTooFast { .. } => Refusal::Rate,
-            Self::Elsewhere(_) | Self::Looped { .. } => Refusal::Elsewhere,
+            Self::Elsewhere(_) | Self::Looped { .. } | Self::Moving => Refusal::Elsewhere,
             Self::NodeDown(_) | Self::NodeSilent(_) => Refusal::Elsewhere,
             Self::Room(Unreachable::Room(error)) => match error {
                 RoomError::Busy => Refusal::Busy,
@@ -256,6 +261,7 @@ impl DoorError {
                 RoomError::TimedOut => Refusal::TimedOut,
                 RoomError::Gone => Refusal::Gone,
                 RoomError::Draining => Refusal::Draining,
+                RoomError::Moved => Refusal::Elsewhere,
                 // No handshake has a body.
                 RoomError::Body(_)
                 | RoomError::NotYours
@@ -298,6 +304,7 @@ impl DoorError {
             | Self::ConnectsTooFast { .. }
             | Self::ForwardsFull(_)
             | Self::HooksFull(_)
+            | Self::Moving
             | Self::NodeDown(_)
             | Self::NodeSilent(_) => true,
             Self::Room(Unreachable::Room(error)) => error.is_retryable(),
@@ -397,6 +404,7 @@ mod tests {
             DoorError::OnlyPost,
             DoorError::Elsewhere(NodeId::new("b")),
             DoorError::Looped { home: NodeId::new("b"), own: NodeId::new("a") },
+            DoorError::Moving,
             DoorError::NodeDown(NodeId::new("b")),
             DoorError::NodeSilent(NodeId::new("b")),
             DoorError::ForwardsFull(10),
@@ -407,6 +415,7 @@ mod tests {
             room(RoomError::Contended),
             room(RoomError::Gone),
             room(RoomError::Draining),
+            room(RoomError::Moved),
             room(RoomError::TimedOut),
             room(RoomError::TooFast(RateOverrun {
                 limit: "connection_messages_per_s",
@@ -477,6 +486,7 @@ mod tests {
             405 4405 this path takes POST alone 
             421 4421 the room lives on node b: ask that node 
             508 4508 node a was sent a request for a room of node b: all nodes of a space must be given the same names 
+            503 1013 the room moves to another node retry
             503 1013 node b, on which the room lives, cannot be reached retry
             504 1013 node b, on which the room lives, did not answer in time retry
             503 1013 this node already forwards as many requests as it may (forwards_max = 10) retry
@@ -487,6 +497,7 @@ mod tests {
             503 1013 connections with this id replace each other too often: an id belongs to one connection 
             503 1013 the room stopped retry
             503 1012 the server is shutting down retry
+            503 1012 the room moves to another node retry
             504 1013 the room did not answer in time retry
             429 1008 too fast: connection_messages_per_s allows 10; try again in 2 s retry
             403 4403 no connection has this id and this secret 

@@ -103,7 +103,8 @@ impl Alarms {
             if due_ms > now {
                 wait = ms(due_ms - now).min(look_max);
             } else if first.len() < free {
-                if !self.resting.contains(&room) && !self.ringing.contains(&room) {
+                let is_told = self.resting.contains(&room) || self.ringing.contains(&room);
+                if !is_told && self.rooms.may_run(&room) {
                     first.push((due_ms, room));
                 }
                 return ControlFlow::Continue(());

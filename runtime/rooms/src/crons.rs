@@ -90,6 +90,7 @@ impl Crons {
         let look_max = ms(parts.limits.alarm_look_ms_max);
         let mut running = FuturesUnordered::new();
         loop {
+            self.take_over();
             let now_ms = parts.clock.wall_ms();
             let (jobs, next_ms) = self.table().due(now_ms);
             running.extend(jobs.into_iter().map(|job| self.work(job)));
@@ -99,6 +100,20 @@ impl Crons {
                 () = self.0.changed.notified() => {}
                 () = tokio::time::sleep(wait.min(look_max)) => {}
             }
+        }
+    }
+
+    /// Finds out which crons this node makes the calls of: those of a room are its node's. Those of all rooms are each
+    /// node's, for its own rooms.
+    fn take_over(&self) {
+        let homes = &self.0.rooms.parts().homes;
+        if !homes.may_move() {
+            return;
+        }
+        let is_here = |cron: &Cron| cron.room.as_ref().is_none_or(|room| homes.may_run(room));
+        if self.table().take_over(is_here) {
+            let noted = self.0.rooms.parts().store.cron_notes();
+            self.table().catch_up(&noted);
         }
     }
 

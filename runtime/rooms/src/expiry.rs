@@ -87,7 +87,8 @@ impl Expiry {
             // No room can be due before that, not even one whose use has not been noted yet.
             let mut first_ms = lifetime.due_ms(0).max(now + lifetime.step_ms());
             self.store.used_before(&party, u64::MAX, |noted_ms, room| {
-                if self.told.contains(&room) || self.resting.contains(&room) {
+                let is_told = self.told.contains(&room) || self.resting.contains(&room);
+                if is_told || !self.rooms.may_run(&room) {
                     return ControlFlow::Continue(());
                 }
                 let due_ms = lifetime.due_ms(noted_ms);

@@ -3,8 +3,8 @@
 //! Invariant: at most one actor a [`RoomId`]. A hundred first visitors find the same one, because one step
 //! makes the actor and puts it on the list, and one step takes it off the list and closes its mailbox. An
 //! actor that replaces another starts when the other has ended. It does not know how a room works or who
-//! visits it. `entrance` lets clients in, `operate` holds what an operator may do to rooms, and `rollout`
-//! brings new code to them.
+//! visits it. `entrance` lets clients in, `operate` holds what an operator may do to rooms, `rollout`
+//! brings new code to them, and `shards` lets them go to other nodes of a cluster.
 
 mod census;
 mod entrance;
@@ -13,6 +13,7 @@ mod operate;
 mod outside;
 mod renames;
 mod rollout;
+mod shards;
 
 pub use entrance::RoomEntrance;
 pub use guests::{GuestHost, Guests};
@@ -220,7 +221,7 @@ impl Rooms {
             let outside = NodeOutside {
                 rooms: rooms.clone(),
                 client,
-                homes,
+                homes: homes.clone(),
                 store: store.id(),
                 limits: limits.clone(),
             };
@@ -237,6 +238,7 @@ impl Rooms {
                 taps,
                 bytes,
                 history,
+                homes,
                 outside,
             };
             RoomsInner {
@@ -312,6 +314,7 @@ impl Rooms {
         if state.draining {
             return Err(RoomError::Draining.into());
         }
+        self.check_lives_here(room)?;
         if let Some(resident) = state.running.get(room) {
             return Ok(resident.handle.clone());
         }

@@ -240,7 +240,7 @@ impl Webhooks {
             if let Some(receiver) = self.receiver() {
                 let free = running_max.saturating_sub(running.len());
                 let due = self.table().due(self.now_ms(), free);
-                for due in due {
+                for due in due.into_iter().filter(|(id, _)| self.is_ours(id)) {
                     running.spawn(self.clone().send(receiver.clone(), due));
                 }
             }
@@ -295,8 +295,21 @@ impl Webhooks {
         fresh.new.into_iter().for_each(|(id, bytes)| self.add(id, &bytes));
         if fresh.missed {
             self.save().await;
+            if self.0.rooms.parts().homes.may_move() {
+                // Another node may have sent some of them, while it ran their rooms.
+                self.table().leave_idle();
+            }
             self.read_all().await;
         }
+    }
+
+    /// Returns true if this node sends a webhook. One of a room that has moved to another node is left to that node.
+    fn is_ours(&self, id: &WebhookId) -> bool {
+        let is_ours = self.0.rooms.may_run(&id.room);
+        if !is_ours {
+            self.table().leave(id);
+        }
+        is_ours
     }
 
     fn add(&self, id: WebhookId, bytes: &[u8]) {
@@ -318,7 +331,8 @@ impl Webhooks {
 
     /// Writes the changes of the table to the store.
     async fn save(&self) -> SavedChanges {
-        let changes = self.table().take_changes();
+        let mut changes = self.table().take_changes();
+        changes.retain(|id, _| self.is_ours(id));
         if changes.is_empty() {
             return SavedChanges::All;
         }

@@ -24,7 +24,8 @@ pub(super) fn ticket_key(store: &Store) -> Result<TicketKey, StoreError> {
     }
     let key = TicketKey::random();
     store.keep_ticket_key(key.reveal())?;
-    Ok(key)
+    // Another node of the cluster may have been first.
+    Ok(store.ticket_key().and_then(|text| TicketKey::restore(&text)).unwrap_or(key))
 }
 
 /// Returns the receiver of a project's webhooks, if it has one.

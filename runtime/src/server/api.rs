@@ -6,7 +6,8 @@
 use super::catalog::Variable;
 use super::failure::ApiError;
 use super::guard::let_in;
-use super::plan::{Plan, missing};
+use super::plan::Plan;
+use super::records::KeepError;
 use super::release::{BlobId, Release};
 use super::site::{self, ChangedProject, Site, SiteError};
 use super::slots::SlotState;
@@ -27,7 +28,7 @@ use room_core::metrics::{TEXT_FORMAT, together};
 use room_store::blocking;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The description of the whole API.
@@ -47,6 +48,8 @@ pub(super) fn router(core: ServerCore) -> Router {
         .route("/_room/admin/tokens", get(list_tokens).post(create_token))
         .route("/_room/admin/tokens/{id}", delete(revoke_token))
         .route("/_room/admin/blobs/{hash}", put(put_blob))
+        .route("/_room/admin/nodes", get(list_nodes))
+        .route("/_room/admin/nodes/{name}/drain", post(drain_node))
         .route("/_room/admin/projects", get(list_projects))
         .route("/_room/admin/projects/{project}", delete(delete_project))
         .route("/_room/admin/projects/{project}/plan", post(plan))
@@ -76,9 +79,11 @@ async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }
 
-/// Answers 200 if every project is served, and 503 otherwise.
+/// Answers 200 if every project is served, in a cluster in its newest version, and 503 otherwise.
 async fn ready(State(core): State<ServerCore>) -> Response {
-    let broken = core.0.slots.all().iter().filter(|(_, site)| site.is_err()).count();
+    let all = core.0.slots.all();
+    let is_behind = |site: &Arc<Site>| site.behind().is_some();
+    let broken = all.iter().filter(|(_, site)| site.as_ref().map_or(true, is_behind)).count();
     match broken {
         0 => "ready\n".into_response(),
         // Names are for operators only; the number is enough for a load balancer.
@@ -146,6 +151,22 @@ async fn put_blob(
     Ok(Json(json!({ "blob": id, "bytes": bytes })).into_response())
 }
 
+async fn list_nodes(State(core): State<ServerCore>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(core.0.cluster.as_ref().ok_or(ApiError::NoCluster)?.nodes()))
+}
+
+/// Asks a node of the cluster to hand its rooms over to the others.
+async fn drain_node(
+    State(core): State<ServerCore>,
+    Path(node): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let cluster = core.0.cluster.as_ref().ok_or(ApiError::NoCluster)?;
+    match cluster.membership.drain(&node).await.map_err(KeepError::from)? {
+        true => Ok(Json(json!({ "draining": node }))),
+        false => Err(ApiError::NoNode(node)),
+    }
+}
+
 async fn list_projects(State(core): State<ServerCore>) -> Response {
     let line = |(name, site): (String, Result<Arc<Site>, String>)| match site {
         Ok(site) => {
@@ -153,7 +174,11 @@ async fn list_projects(State(core): State<ServerCore>) -> Response {
             let served = catalog.current();
             let version = served.map(|version| version.number);
             let hosts = served.map(|version| version.release.hosts.as_slice()).unwrap_or_default();
-            json!({ "name": name, "version": version, "hosts": hosts })
+            let mut line = json!({ "name": name, "version": version, "hosts": hosts });
+            if let Some(why) = site.behind() {
+                line["behind"] = json!(why);
+            }
+            line
         }
         Err(why) => json!({ "name": name, "broken": why }),
     };
@@ -182,7 +207,7 @@ async fn plan(
     }
     let shared = &core.0.shared;
     site::check(&release, &project, &shared.hosts, &shared.guests)?;
-    Ok(Json(blocking(|| Plan::of(None, &release, &shared.blobs))))
+    Ok(Json(blocking(|| Plan::of(None, &release, &shared.blobs))?))
 }
 
 async fn deploy(
@@ -193,7 +218,7 @@ async fn deploy(
 ) -> Result<Json<ChangedProject>, ApiError> {
     check_name(&project)?;
     let release: Release = read_json(&core, body).await?;
-    let missing = blocking(|| missing(&release, &core.0.shared.blobs));
+    let missing = blocking(|| core.0.shared.blobs.missing(release.blobs()))?;
     if !missing.is_empty() {
         return Err(SiteError::Missing(missing).into());
     }
@@ -230,8 +255,10 @@ async fn roll_back(
     Path(project): Path<String>,
     Query(to): Query<RollBack>,
 ) -> Result<Json<ChangedProject>, ApiError> {
-    let (_claim, site) = core.claimed(&project)?;
-    Ok(Json(site.roll_back(to.version).await?))
+    let (claim, site) = core.claimed(&project).await?;
+    let done = site.roll_back(to.version, &claim).await;
+    claim.end().await;
+    Ok(Json(done?))
 }
 
 async fn variables(
@@ -269,14 +296,16 @@ async fn change_variable(
     name: &str,
     to: Option<Variable>,
 ) -> Result<Response, ApiError> {
-    let (_claim, site) = core.claimed(project)?;
-    let done = site.set_variable(name, to).await?;
-    let rooms = done.map_or(0, |done| done.rooms);
+    let (claim, site) = core.claimed(project).await?;
+    let done = site.set_variable(name, to, &claim).await;
+    claim.end().await;
+    let rooms = done?.map_or(0, |done| done.rooms);
     Ok(Json(json!({ "name": name, "rooms": rooms })).into_response())
 }
 
 /// Returns the metrics of all projects, each line with its project's name as a label, and the metrics of the server.
 async fn print_metrics(State(core): State<ServerCore>) -> Response {
+    core.set_cluster_metrics();
     let all = core.0.slots.all().into_iter();
     let printed: Vec<_> =
         all.filter_map(|(name, site)| Some((name, site.ok()?.metrics()))).collect();

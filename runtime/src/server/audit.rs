@@ -1,9 +1,11 @@
-//! Who changed what on the server, and when. Owns the file of the audit log.
+//! Who changed what on the server, and when. Owns the file of the audit log. The nodes of a cluster have a common log in the
+//! database besides.
 //!
 //! Invariant: each change is two lines of JSON with one id: the request before the change starts, and its result before
 //! it is answered. A refused request is one line. No secret is in the file. It does not know what the changes are.
 
 use super::file::FileError;
+use super::records::RecordHome;
 use super::tokens::TokenRecord;
 use room_core::limits::fixed::AUDIT_BYTES_MAX;
 use room_core::lock::lock;
@@ -18,6 +20,7 @@ use uuid::Uuid;
 pub(super) struct Audit {
     path: PathBuf,
     file: Mutex<File>,
+    home: Option<RecordHome>,
 }
 
 /// The phase of a change.
@@ -82,15 +85,27 @@ impl Audit {
             );
             file.write_all(b"\n").map_err(|error| FileError::new(&path, error))?;
         }
-        Ok(Self { path, file: Mutex::new(file) })
+        Ok(Self { path, file: Mutex::new(file), home: None })
     }
 
-    /// Appends a line. The server's own log has the line in any case. Blocks until the system has the line.
+    /// Makes the lines appear in the log of a cluster, too.
+    pub(super) fn in_cluster(self, home: Option<RecordHome>) -> Self {
+        Self { home, ..self }
+    }
+
+    /// Appends a line. The server's own log has the line in any case. Blocks until the system has the line, and until a
+    /// cluster's database has it or fails.
     pub(super) fn note(&self, entry: &AuditEntry) {
         let line = serde_json::to_string(entry).unwrap_or_default();
         tracing::info!(target: "room::audit", "{line}");
         if let Err(error) = self.write(&line) {
             tracing::error!(%error, "the list of changes cannot be written");
+        }
+        if let Some(home) = &self.home {
+            let noting = home.records().note(home.node().as_str(), &line);
+            if let Err(error) = home.records().block_on(noting) {
+                tracing::error!(%error, "the cluster's list of changes cannot be written; this node's own has the line");
+            }
         }
     }
 

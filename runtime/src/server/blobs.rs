@@ -1,12 +1,14 @@
-//! Modules and static files by their hash. Owns that a stored blob is whole.
+//! Modules and static files by their hash. Owns that a stored blob is whole, and where blobs are: in a folder, which in a
+//! cluster is a cache of those in the database.
 //!
 //! Invariant: the bytes of a blob have the hash in its name. A file with other bytes is moved aside to `HASH.damaged`,
 //! so that the blob counts as missing and is uploaded again. The newest few damaged files are kept for inspection,
 //! until their blob is uploaded. An interrupted upload leaves nothing. It does not know what the bytes are.
 
 use super::file::{self, FileError};
+use super::records::{KeepError, RecordHome};
 use super::release::BlobId;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use hashbrown::{HashMap, HashSet};
 use room_core::clock::age;
 use room_core::limits::fixed::{BLOB_UNUSED_MS_MAX, DAMAGED_BLOBS_MAX};
@@ -30,6 +32,8 @@ pub(super) struct Blobs {
     bytes_max: u64,
     /// The blobs that were found whole, with the length and the time of the file at that moment.
     whole: Arc<Mutex<HashMap<BlobId, (u64, Duration)>>>,
+    /// In a cluster, the database with all blobs.
+    home: Option<RecordHome>,
 }
 
 /// Why a blob was not stored.
@@ -54,6 +58,9 @@ pub(super) enum BlobError {
     /// The disk failed.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The cluster's database failed.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
 }
 
 impl Blobs {
@@ -74,7 +81,12 @@ impl Blobs {
             Ok(())
         };
         opened().map_err(|error| FileError::new(dir, error))?;
-        Ok(Self { dir: dir.to_owned(), bytes_max, whole: Arc::default() })
+        Ok(Self { dir: dir.to_owned(), bytes_max, whole: Arc::default(), home: None })
+    }
+
+    /// Makes the folder a cache of a cluster's blobs.
+    pub(super) fn in_cluster(self, home: Option<RecordHome>) -> Self {
+        Self { home, ..self }
     }
 
     /// Returns the path of a blob, whether it exists or not.
@@ -82,9 +94,50 @@ impl Blobs {
         self.dir.join(id.to_string())
     }
 
-    /// Returns true if the blob is stored.
-    pub(super) fn has(&self, id: BlobId) -> bool {
+    /// Returns those of these blobs that have not been uploaded. Blocks.
+    ///
+    /// # Errors
+    /// [`KeepError`]: the cluster's database failed.
+    pub(super) fn missing(&self, ids: HashSet<BlobId>) -> Result<Vec<BlobId>, KeepError> {
+        let mut missing: Vec<BlobId> = match &self.home {
+            None => ids.into_iter().filter(|id| !self.has(*id)).collect(),
+            Some(home) => {
+                let hashes: Vec<_> = ids.iter().map(BlobId::hash).collect();
+                let missing = home.records().block_on(home.records().missing_blobs(&hashes))?;
+                missing.into_iter().map(BlobId::of_bytes).collect()
+            }
+        };
+        missing.sort();
+        Ok(missing)
+    }
+
+    /// Returns true if the blob is in the folder.
+    fn has(&self, id: BlobId) -> bool {
         self.path(id).is_file()
+    }
+
+    /// Puts those of these blobs into the folder that it lacks, or has damaged, and that the cluster's database has. Without
+    /// a cluster, nothing can be done about them.
+    ///
+    /// # Errors
+    /// [`BlobError`]: some may be in the folder.
+    ///
+    /// # Cancel safety
+    /// If dropped before it returns, some are in the folder.
+    pub(super) async fn fetch(&self, ids: HashSet<BlobId>) -> Result<(), BlobError> {
+        let Some(home) = &self.home else { return Ok(()) };
+        for id in ids {
+            // A damaged file is moved aside by the check.
+            if self.has(id) && blocking(|| self.check(id)).is_ok() {
+                continue;
+            }
+            let pieces = stream::unfold(0, async |piece| {
+                let read = home.records().blob_piece(&id.hash(), piece).await.transpose()?;
+                Some((read, piece + 1))
+            });
+            self.put_here(id, Box::pin(pieces)).await?;
+        }
+        Ok(())
     }
 
     /// Returns the bytes of a blob.
@@ -176,14 +229,29 @@ impl Blobs {
         }
     }
 
-    /// Stores bytes as they arrive, and returns their number.
+    /// Stores bytes as they arrive, and returns their number. In a cluster they are in the database, too, when it returns.
     ///
     /// # Errors
-    /// [`BlobError`]; nothing is stored.
+    /// [`BlobError`]; nothing is stored, except in the folder if the database failed.
     ///
     /// # Cancel safety
-    /// If dropped before it returns, nothing is stored.
+    /// If dropped before it returns, the same holds.
     pub(super) async fn put<B: AsRef<[u8]>, E: std::fmt::Display>(
+        &self,
+        id: BlobId,
+        bytes: impl Stream<Item = Result<B, E>> + Unpin,
+    ) -> Result<u64, BlobError> {
+        let length = self.put_here(id, bytes).await?;
+        if let Some(home) = &self.home {
+            let path = self.path(id);
+            let file = File::open(&path).await.map_err(|error| FileError::new(&path, error))?;
+            home.records().put_blob(&id.hash(), file).await.map_err(KeepError::from)?;
+        }
+        Ok(length)
+    }
+
+    /// Stores bytes in the folder as they arrive, and returns their number.
+    async fn put_here<B: AsRef<[u8]>, E: std::fmt::Display>(
         &self,
         id: BlobId,
         mut bytes: impl Stream<Item = Result<B, E>> + Unpin,
@@ -217,6 +285,12 @@ impl Blobs {
     /// Removes the blobs that no project needs, except recent uploads: a deployment uploads its blobs first, and names
     /// them at its end.
     pub(super) fn collect(&self, needed: &HashSet<BlobId>) -> io::Result<()> {
+        if let Some(home) = &self.home {
+            let hashes: Vec<_> = needed.iter().map(BlobId::hash).collect();
+            let records = home.records();
+            let collecting = records.collect_blobs(&hashes, BLOB_UNUSED_MS_MAX);
+            records.block_on(collecting).map_err(io::Error::other)?;
+        }
         for entry in std::fs::read_dir(&self.dir)? {
             let entry = entry?;
             let id = entry.file_name().to_str().and_then(|name| name.parse::<BlobId>().ok());

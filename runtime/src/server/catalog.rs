@@ -1,12 +1,14 @@
-//! The records of a project on disk: its versions, which one is served, and its variables. Owns the files, and that
-//! each changes as a whole.
+//! The records of a project: its versions, which one is served, and its variables. Owns where they are kept, in the
+//! project's folder or in a cluster's database, and that each changes as a whole.
 //!
-//! Invariant: a change that fails leaves the files as they were. It does not know how a version is served.
+//! Invariant: a change that fails leaves the records as they were. It does not know how a version is served.
 
 use super::file::{self, FileError};
 use super::ledger::Ledger;
-use super::release::Release;
+use super::records::{self, KeepError, RecordHome};
+use super::release::{BlobId, Release};
 use room_core::limits::fixed::VERSIONS_MAX;
+use room_database::{BlobHash, ProjectRecord, RecordChange, RecordError, RecordMark};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,25 +43,34 @@ pub struct Variable {
     pub secret: bool,
 }
 
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Versions {
     format: u32,
     current: Option<u64>,
     versions: Vec<Version>,
 }
 
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Variables {
     format: u32,
     variables: BTreeMap<String, Variable>,
 }
 
-/// The records in a project's folder.
+/// The records of a project.
 #[derive(Clone)]
 pub(super) struct Catalog {
-    ledger: Ledger,
+    home: CatalogHome,
     versions: Versions,
     variables: Variables,
+}
+
+/// Where a project's records are kept.
+#[derive(Clone)]
+enum CatalogHome {
+    /// In the project's folder.
+    Folder(Ledger),
+    /// In the database of a cluster; the mark is of the state that was read or written last.
+    Cluster { home: RecordHome, project: String, mark: Option<RecordMark> },
 }
 
 impl Catalog {
@@ -75,7 +86,47 @@ impl Catalog {
         let empty = || Variables { format: FORMAT, ..Variables::default() };
         let variables: Variables = ledger.read(VARIABLES)?.unwrap_or_else(empty);
         file::check_format(&dir.join(VARIABLES), variables.format, FORMAT)?;
-        Ok(Self { ledger, versions, variables })
+        Ok(Self { home: CatalogHome::Folder(ledger), versions, variables })
+    }
+
+    /// Reads what a cluster's database has of the project of this name. Without a record, there are no versions.
+    ///
+    /// # Errors
+    /// [`KeepError`]: the record is damaged, or a newer server wrote it, or the node's key does not open it.
+    pub(super) fn of_record(
+        home: &RecordHome,
+        project: &str,
+        record: Option<&ProjectRecord>,
+    ) -> Result<Self, KeepError> {
+        let mut versions = Versions { format: FORMAT, ..Versions::default() };
+        let mut variables = Variables { format: FORMAT, ..Variables::default() };
+        if let Some(record) = record {
+            let what = format!("the versions of {project}");
+            versions = records::read(&what, &record.versions)?;
+            records::check_format(&what, versions.format, FORMAT)?;
+            variables = home.opened(project, &record.variables)?;
+            records::check_format(
+                &format!("the variables of {project}"),
+                variables.format,
+                FORMAT,
+            )?;
+        }
+        let (home, project) = (home.clone(), project.to_owned());
+        let mark = record.map(|record| record.mark);
+        Ok(Self { home: CatalogHome::Cluster { home, project, mark }, versions, variables })
+    }
+
+    /// Returns which state of a cluster's records this is.
+    pub(super) fn mark(&self) -> Option<RecordMark> {
+        match &self.home {
+            CatalogHome::Folder(_) => None,
+            CatalogHome::Cluster { mark, .. } => *mark,
+        }
+    }
+
+    /// Returns true if another state of the records serves the same version with the same variables.
+    pub(super) fn serves_as(&self, other: &Self) -> bool {
+        self.current() == other.current() && self.variables == other.variables
     }
 
     /// Returns the versions that are kept, the oldest first.
@@ -104,11 +155,16 @@ impl Catalog {
         self.versions.versions.last().map_or(1, |version| version.number + 1)
     }
 
-    /// Records that a version is served from now on, and drops the oldest versions.
+    /// Records that a version is served from now on, and drops the oldest versions. In a cluster this uses `right` up.
     ///
     /// # Errors
-    /// [`FileError`]: nothing is recorded.
-    pub(super) fn serve(&mut self, version: Version) -> Result<(), FileError> {
+    /// [`KeepError`]: nothing is recorded.
+    pub(super) fn serve(
+        &mut self,
+        version: Version,
+        right: Option<RecordChange>,
+    ) -> Result<(), KeepError> {
+        let blobs: Vec<BlobHash> = version.release.blobs().iter().map(BlobId::hash).collect();
         let mut versions = self.versions.clone();
         versions.current = Some(version.number);
         if self.version(version.number).is_none() {
@@ -121,7 +177,12 @@ impl Catalog {
             at += 1;
             at > excess || Some(version.number) == current
         });
-        self.ledger.write(VERSIONS, &versions)?;
+        match &mut self.home {
+            CatalogHome::Folder(ledger) => ledger.write(VERSIONS, &versions)?,
+            CatalogHome::Cluster { .. } => {
+                self.write(&versions, &self.variables.clone(), (right, &blobs))?;
+            }
+        }
         self.versions = versions;
         Ok(())
     }
@@ -131,17 +192,42 @@ impl Catalog {
         &self.variables.variables
     }
 
-    /// Replaces the variables, and returns the previous ones.
+    /// Replaces the variables, and returns the previous ones. In a cluster this uses `right` up.
     ///
     /// # Errors
-    /// [`FileError`]: the variables are unchanged.
+    /// [`KeepError`]: the variables are unchanged.
     pub(super) fn set_variables(
         &mut self,
         variables: BTreeMap<String, Variable>,
-    ) -> Result<BTreeMap<String, Variable>, FileError> {
+        right: Option<RecordChange>,
+    ) -> Result<BTreeMap<String, Variable>, KeepError> {
         let new = Variables { format: FORMAT, variables };
-        self.ledger.write(VARIABLES, &new)?;
+        match &mut self.home {
+            CatalogHome::Folder(ledger) => ledger.write(VARIABLES, &new)?,
+            CatalogHome::Cluster { .. } => {
+                self.write(&self.versions.clone(), &new, (right, &[]))?
+            }
+        }
         Ok(std::mem::replace(&mut self.variables, new).variables)
+    }
+
+    /// Writes the records into the cluster's database. Blocks.
+    fn write(
+        &mut self,
+        versions: &Versions,
+        variables: &Variables,
+        (right, blobs): (Option<RecordChange>, &[BlobHash]),
+    ) -> Result<(), KeepError> {
+        let CatalogHome::Cluster { home, project, mark } = &mut self.home else { return Ok(()) };
+        // A claim has one right, and a change is one write.
+        let right = right.ok_or(RecordError::Busy)?;
+        let text = serde_json::to_string(versions).map_err(|error| KeepError::Unreadable {
+            what: format!("the versions of {project}"),
+            why: error.to_string(),
+        })?;
+        let sealed = home.sealed(project, variables)?;
+        *mark = Some(home.records().block_on(right.write(&text, &sealed, blobs))?);
+        Ok(())
     }
 }
 
@@ -159,14 +245,14 @@ mod tests {
         let mut catalog = Catalog::open(dir.path(), "chat").unwrap();
         assert_eq!((catalog.next(), catalog.current(), catalog.before()), (1, None, None));
         for number in 1..=3 {
-            catalog.serve(version(number)).unwrap();
+            catalog.serve(version(number), None).unwrap();
         }
-        catalog.serve(version(1)).unwrap();
+        catalog.serve(version(1), None).unwrap();
         let mut catalog = Catalog::open(dir.path(), "chat").unwrap();
         assert_eq!(catalog.current(), Some(&version(1)));
         assert_eq!((catalog.next(), catalog.before(), catalog.versions().len()), (4, None, 3));
         for number in 4..=VERSIONS_MAX as u64 + 3 {
-            catalog.serve(version(number)).unwrap();
+            catalog.serve(version(number), None).unwrap();
         }
         assert_eq!(catalog.versions().len(), VERSIONS_MAX);
         assert_eq!(catalog.before().unwrap().number, VERSIONS_MAX as u64 + 2);
@@ -177,11 +263,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut catalog = Catalog::open(dir.path(), "chat").unwrap();
         let key = Variable { value: "s3cret".into(), secret: true };
-        let before = catalog.set_variables([("KEY".to_owned(), key.clone())].into()).unwrap();
+        let before = catalog.set_variables([("KEY".to_owned(), key.clone())].into(), None).unwrap();
         assert!(before.is_empty());
         assert_eq!(Catalog::open(dir.path(), "chat").unwrap().variables()["KEY"], key);
         let newer = Variables { format: 9, ..Variables::default() };
-        catalog.ledger.write(VARIABLES, &newer).unwrap();
+        Ledger::open(dir.path(), "chat").write(VARIABLES, &newer).unwrap();
         let error = Catalog::open(dir.path(), "chat").err().unwrap().to_string();
         assert!(error.contains("env.json") && error.contains("version 9"), "{error}");
     }

@@ -7,12 +7,14 @@
 use super::api::{API_HEADER, API_VERSION};
 use super::blobs::BlobError;
 use super::file::FileError;
+use super::records::KeepError;
 use super::release::NoBlobId;
 use super::site::SiteError;
 use super::tokens::{Scope, TokenError};
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use room_database::{DatabaseError, RecordError};
 use serde_json::json;
 
 /// Why a request failed.
@@ -52,6 +54,19 @@ pub(super) enum ApiError {
     Hash(#[from] NoBlobId),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    #[error("this server is not a node of a cluster: start it with --cluster")]
+    NoCluster,
+    #[error("the deletion of the project {0} has begun; delete it again to finish it")]
+    Deleted(String),
+    #[error("the cluster has no node {0}")]
+    NoNode(String),
+    #[error(
+        "the project {0} is deleted and not served any more; delete it again to remove the rest of what its rooms stored, \
+         which failed: {1}"
+    )]
+    HalfDeleted(String, DatabaseError),
 }
 
 impl ApiError {
@@ -59,9 +74,11 @@ impl ApiError {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::NoProject(_) | Self::Token(TokenError::Unknown(_)) => {
-                StatusCode::NOT_FOUND
-            }
+            Self::NotFound
+            | Self::NoProject(_)
+            | Self::NoCluster
+            | Self::NoNode(_)
+            | Self::Token(TokenError::Unknown(_)) => StatusCode::NOT_FOUND,
             Self::Version(_)
             | Self::Malformed(_)
             | Self::Hash(_)
@@ -73,11 +90,11 @@ impl ApiError {
             }
             Self::Token(TokenError::Full) => StatusCode::CONFLICT,
             Self::Site(error) if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
-            Self::File(error) | Self::Token(TokenError::File(error)) if error.is_full() => {
-                StatusCode::INSUFFICIENT_STORAGE
-            }
+            Self::File(error) if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
             Self::Site(error) => site_status(error),
-            Self::Panicked | Self::Broken(_) | Self::File(_) | Self::Token(TokenError::File(_)) => {
+            Self::Keep(error) | Self::Token(TokenError::Keep(error)) => keep_status(error),
+            Self::HalfDeleted(..) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Panicked | Self::Broken(_) | Self::File(_) | Self::Deleted(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         }
@@ -94,7 +111,23 @@ fn site_status(error: &SiteError) -> StatusCode {
         | SiteError::NoVersionBefore => StatusCode::CONFLICT,
         // The project is at fault, and the version before is still served.
         SiteError::Deploy(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        SiteError::Open(_) | SiteError::File(_) | SiteError::Unversioned(_) => {
+        SiteError::Keep(error) | SiteError::Blob(BlobError::Keep(error)) => keep_status(error),
+        SiteError::Open(_)
+        | SiteError::File(_)
+        | SiteError::Blob(_)
+        | SiteError::Unversioned(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn keep_status(error: &KeepError) -> StatusCode {
+    match error {
+        KeepError::Record(RecordError::Busy | RecordError::BlobsMissing) => StatusCode::CONFLICT,
+        // The operator can try again.
+        KeepError::Record(RecordError::Full | RecordError::Database(_)) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        error if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
+        KeepError::File(_) | KeepError::Unreadable { .. } | KeepError::OtherKey => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
     }
@@ -142,6 +175,7 @@ impl From<BlobError> for ApiError {
             BlobError::TooLarge(max) => Self::TooLarge(max),
             BlobError::BrokenOff(_) => Self::BodyMissing,
             BlobError::File(error) => Self::File(error),
+            BlobError::Keep(error) => Self::Keep(error),
         }
     }
 }

@@ -96,6 +96,16 @@ impl ProjectFolder {
         Ok(FolderCreation::Now)
     }
 
+    /// Creates the folder, if it does not exist, for a project whose records and rooms are in a cluster's database. Blocks.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub(super) fn cache(&self) -> Result<(), FileError> {
+        // Operators' backups and exports are made below `rooms`, as in a folder with the data of rooms.
+        let rooms = self.path.join("rooms");
+        fs::create_dir_all(&rooms).map_err(|error| FileError::new(&rooms, error))
+    }
+
     /// Removes the mark, because the first version is served. Blocks.
     pub(super) fn settle(&self) {
         // If a version is recorded, the marker has no effect.

@@ -8,43 +8,56 @@
 //! DATA/tokens.json  changes.json  audit.log  blobs/HASH  compiled/  compiled.json
 //! DATA/projects/NAME/versions.json  env.json  changes.json  assets/VERSION/  rooms/
 //! ```
+//!
+//! In a cluster the records, the rooms' data and all blobs are in its database. The folder is a cache: `blobs`, `compiled`,
+//! and the static files in `DATA/cluster/NAME/assets/VERSION/`.
 
 mod api;
 mod audit;
 mod blobs;
 mod catalog;
+mod cluster;
 mod compiled;
 mod failure;
 mod file;
 mod folder;
+mod follow;
 mod guard;
 mod hosts;
 mod layout;
 mod ledger;
 mod plan;
 mod projects;
+mod records;
 mod release;
 mod site;
 mod slots;
 mod tokens;
+mod vault;
 
 pub use api::API_VERSION;
 pub use catalog::{Variable, Version};
+pub use cluster::ClusterConfig;
 pub use file::FileError;
+pub use records::KeepError;
 pub use release::{BlobId, NoBlobId, Release, ReleaseAsset, ReleaseParty, is_host};
 pub use tokens::{NewToken, Scope, TokenRecord};
+pub use vault::{VaultKey, VaultKeyError};
 
 use audit::Audit;
 use blobs::Blobs;
+use cluster::{Cluster, ClusterTasks};
 use compiled::CompiledFolder;
 use hosts::Hosts;
 use room_core::clock::Clock;
 use room_core::config::{Proxies, Space, Tls};
 use room_core::limits::{Limits, size};
 use room_core::metrics::ServerMetrics;
+use room_database::{ClusterKey, DatabaseError, MembershipError};
 use room_door::{Capacity, Certificates, Forwarder, Listener, ListenerTransport, Porter, TlsError};
 use room_guest::{CodeCaches, EngineError};
 use room_operator::{ClientAddress, SocketScheme};
+use room_rooms::cluster::Homes;
 use room_rooms::rooms::GuestHost;
 use room_store::blocking;
 use site::SharedByProjects;
@@ -53,7 +66,7 @@ use std::fs::{self, File, TryLockError};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokens::{TokenError, Tokens};
+use tokens::Tokens;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -79,6 +92,8 @@ pub struct ServerConfig {
     pub proxies: Proxies,
     /// The nodes that serve one space of rooms together with this server.
     pub space: Space,
+    /// The cluster of which this server is a node, instead of a space.
+    pub cluster: Option<ClusterConfig>,
     /// The bounds of the process: of its listeners, of operators' requests, and of all projects together. A project has
     /// limits of its own, and these bound them.
     pub limits: Limits,
@@ -113,6 +128,15 @@ pub enum ServeError {
     /// The folder cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The records of the projects cannot be read.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// The cluster's database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The server cannot be a node of the cluster.
+    #[error(transparent)]
+    Membership(#[from] MembershipError),
     /// The engine cannot be set up.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -126,6 +150,8 @@ pub struct Server {
     first: Option<NewToken>,
     stop: CancellationToken,
     serving: [JoinHandle<()>; 2],
+    /// The tasks of a node of a cluster.
+    in_cluster: Option<ClusterTasks>,
     porter: Porter,
     /// Locked as long as this server uses the folder.
     _lock: File,
@@ -145,6 +171,8 @@ struct ServerInner {
     tokens: Tokens,
     audit: Audit,
     shared: SharedByProjects,
+    /// This node among those of its cluster.
+    cluster: Option<Cluster>,
     metrics: ServerMetrics,
     slots: ProjectSlots,
     changes: RunningChanges,
@@ -171,44 +199,44 @@ impl Server {
     /// # Cancel safety
     /// If dropped before it returns, nothing is left running.
     pub async fn start(config: ServerConfig) -> Result<Self, ServeError> {
-        let forwarder = forwarder(&config)?;
+        check(&config)?;
         let ServerConfig { data, limits, .. } = config;
         let shared_limits = Arc::new(limits.clone());
-        let scheme = if config.tls.is_some() { SocketScheme::Wss } else { SocketScheme::Ws };
-        let bind = async |addr, files: Option<Tls>, proxies| {
-            let tls = match files {
-                Some(files) => Some(Certificates::read(files, shared_limits.clone()).await?),
-                None => None,
-            };
-            let way = ListenerTransport { tls, proxies: Arc::new(proxies) };
-            // Clients and operators have separate capacities, so clients never keep operators out.
-            let capacity = Capacity::new(&shared_limits);
-            let listener = Listener::bind(addr, shared_limits.clone(), way, capacity).await;
-            listener.map_err(|source| ServeError::Listen { addr, source })
-        };
-        let public = bind(config.listen, config.tls, config.proxies).await?;
-        let admin = bind(config.admin, config.admin_tls, Proxies::default()).await?;
         let lock = lock(&data)?;
         // The cache of compiled code has an absolute path, whatever the working folder of this process is.
         let data = fs::canonicalize(&data).map_err(|error| FileError::new(&data, error))?;
+        let cluster = match &config.cluster {
+            Some(config) => Some(Cluster::join(config, &limits).await?),
+            None => None,
+        };
+        let key = cluster.as_ref().map(|cluster| cluster.membership.key().clone());
+        let scheme = if config.tls.is_some() { SocketScheme::Wss } else { SocketScheme::Ws };
+        let way = (config.tls, config.proxies, key);
+        let public = bind(config.listen, way, &shared_limits).await?;
+        let way = (config.admin_tls, Proxies::default(), None);
+        let admin = bind(config.admin, way, &shared_limits).await?;
         let compiled = CompiledFolder::verified(&data)?;
         let caches = CodeCaches { folder: Some(compiled.dir()), functions: false };
+        let guests = GuestHost::new(&shared_limits, caches)?;
+        let records = cluster.as_ref().map(|cluster| cluster.records.clone());
         let shared = SharedByProjects {
-            blobs: Blobs::open(&data.join("blobs"), limits.module_bytes_max)?,
+            blobs: Blobs::open(&data.join("blobs"), limits.module_bytes_max)?
+                .in_cluster(records.clone()),
             hosts: Hosts::default(),
-            guests: GuestHost::new(&shared_limits, caches)?,
-            forwarder,
+            guests,
+            forwarder: forwarder(&config.space, cluster.as_ref(), &limits),
+            cluster: cluster.as_ref().map(|cluster| cluster.place.clone()),
+            records: records.clone(),
             drain_spread_ms: limits.drain_spread_ms,
         };
         let clock = Clock::system();
-        let tokens = Tokens::open(&data).map_err(refused)?;
-        let first = match tokens.is_empty() {
-            true => Some(first_token(&tokens, &clock)?),
-            false => None,
+        let tokens = match &records {
+            Some(records) => Tokens::of_cluster(records).await?,
+            None => Tokens::open(&data).map_err(refused)?,
         };
         let stop = CancellationToken::new();
         let core = ServerCore(Arc::new(ServerInner {
-            audit: Audit::open(&data)?,
+            audit: Audit::open(&data)?.in_cluster(records),
             uploads: places(limits.admin_transfers_max),
             changes: RunningChanges::new(&limits, stop.clone()),
             compiled,
@@ -218,10 +246,18 @@ impl Server {
             clock,
             tokens,
             shared,
+            cluster,
             metrics: ServerMetrics::new(),
             slots: ProjectSlots::default(),
         }));
-        core.open_all().await?;
+        let mut in_cluster = core.0.cluster.as_ref().map(|cluster| cluster.run(&core));
+        let first = match core.open(&mut in_cluster).await {
+            Ok(first) => first,
+            Err(error) => {
+                core.close(in_cluster).await;
+                return Err(error);
+            }
+        };
         let counts = core.0.metrics.listener.clone();
         // Operators connect without a proxy, so nothing is counted for them.
         let none = ServerMetrics::new().listener;
@@ -235,6 +271,7 @@ impl Server {
                 tokio::spawn(public.serve(hosts, counts, stop.clone())),
                 tokio::spawn(admin.serve(api::router(core.clone()), none, stop.clone())),
             ],
+            in_cluster,
             core,
             stop,
             porter,
@@ -280,11 +317,7 @@ impl Server {
         let changes = &self.core.0.changes.running;
         changes.close();
         changes.wait().await;
-        let mut closing = tokio::task::JoinSet::new();
-        for site in self.core.0.slots.take() {
-            closing.spawn(async move { site.close().await });
-        }
-        closing.join_all().await;
+        self.core.close(self.in_cluster).await;
         self.porter.drain().await;
         for serving in self.serving {
             // A listener that panicked has no open requests.
@@ -294,15 +327,69 @@ impl Server {
     }
 }
 
-/// Checks the proxies and the nodes that a configuration names, and returns the way to those nodes.
-fn forwarder(config: &ServerConfig) -> Result<Forwarder, ServeError> {
-    let ServerConfig { proxies, space, tls, limits, .. } = config;
+impl ServerCore {
+    /// Opens all projects, and takes shards if this is a node of a cluster. Returns the first token, if it made that.
+    async fn open(
+        &self,
+        in_cluster: &mut Option<ClusterTasks>,
+    ) -> Result<Option<NewToken>, ServeError> {
+        self.open_all().await?;
+        if let Some((cluster, tasks)) = self.0.cluster.as_ref().zip(in_cluster.as_mut()) {
+            cluster.open(self, tasks).await?;
+        }
+        // Last, as a start that fails would show it to nobody.
+        Ok(blocking(|| self.0.tokens.create_first(FIRST_TOKEN, self.0.clock.wall_ms()))?)
+    }
+
+    /// Leaves the cluster, and stops all rooms.
+    async fn close(&self, in_cluster: Option<ClusterTasks>) {
+        if let Some(in_cluster) = in_cluster {
+            in_cluster.leave(&self.0.limits).await;
+        }
+        let mut closing = tokio::task::JoinSet::new();
+        for site in self.0.slots.take() {
+            closing.spawn(async move { site.close().await });
+        }
+        closing.join_all().await;
+    }
+}
+
+/// Listens at an address: with a certificate, behind proxies, and with the key of the node's cluster.
+async fn bind(
+    addr: SocketAddr,
+    (files, proxies, key): (Option<Tls>, Proxies, Option<ClusterKey>),
+    limits: &Arc<Limits>,
+) -> Result<Listener, ServeError> {
+    let tls = match files {
+        Some(files) => Some(Certificates::read(files, limits.clone()).await?),
+        None => None,
+    };
+    let way = ListenerTransport { tls, proxies: Arc::new(proxies), key };
+    // Clients and operators have separate capacities, so clients never keep operators out.
+    let capacity = Capacity::new(limits);
+    let listener = Listener::bind(addr, limits.clone(), way, capacity).await;
+    listener.map_err(|source| ServeError::Listen { addr, source })
+}
+
+/// Checks the proxies and the nodes that a configuration names.
+fn check(config: &ServerConfig) -> Result<(), ServeError> {
+    let ServerConfig { proxies, space, tls, .. } = config;
     if let Some(problem) = proxies.problem() {
         return Err(ServeError::Proxies(problem));
     }
-    match space.problem(proxies, tls.is_some()) {
-        Some(problem) => Err(ServeError::Space(problem)),
-        None => Ok(Forwarder::new(space, limits)),
+    let problem = match &config.cluster {
+        None => space.problem(proxies, tls.is_some()),
+        // The other nodes reach this one as those of a space do.
+        Some(_) => Space::transport_problem(proxies, tls.is_some()),
+    };
+    problem.map_or(Ok(()), |problem| Err(ServeError::Space(problem)))
+}
+
+/// Returns the way to the other nodes.
+fn forwarder(space: &Space, cluster: Option<&Cluster>, limits: &Limits) -> Forwarder {
+    match cluster {
+        None => Forwarder::new(space, limits),
+        Some(cluster) => Forwarder::to(Homes::cluster(&cluster.membership, limits), limits),
     }
 }
 
@@ -330,12 +417,4 @@ fn lock(data: &std::path::Path) -> Result<File, ServeError> {
         Err(TryLockError::WouldBlock) => Err(ServeError::InUse(data.to_owned())),
         Err(TryLockError::Error(error)) => Err(named(error).into()),
     }
-}
-
-fn first_token(tokens: &Tokens, clock: &Clock) -> Result<NewToken, FileError> {
-    tokens.create(FIRST_TOKEN, Scope::Admin, clock.wall_ms()).map_err(|error| match error {
-        TokenError::File(error) => error,
-        // The list is empty and the name is valid, so no other error can occur.
-        other => FileError::new(std::path::Path::new("tokens.json"), std::io::Error::other(other)),
-    })
 }

@@ -3,6 +3,7 @@
 //! Invariant: no value of a variable is in it. It does not know how a deployment is made.
 
 use super::blobs::Blobs;
+use super::records::KeepError;
 use super::release::{BlobId, Release};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -19,21 +20,21 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Returns what serving `to` would change. `served` is the current version, if there is one.
-    pub(super) fn of(served: Option<(u64, &Release)>, to: &Release, blobs: &Blobs) -> Self {
-        Self {
+    /// Returns what serving `to` would change. `served` is the current version, if there is one. Blocks.
+    ///
+    /// # Errors
+    /// [`KeepError`]: the cluster's database failed.
+    pub(super) fn of(
+        served: Option<(u64, &Release)>,
+        to: &Release,
+        blobs: &Blobs,
+    ) -> Result<Self, KeepError> {
+        Ok(Self {
             current: served.map(|(number, _)| number),
-            missing: missing(to, blobs),
+            missing: blobs.missing(to.blobs())?,
             changes: difference(served.map(|(_, release)| release), to),
-        }
+        })
     }
-}
-
-/// Returns the blobs that a release needs and that have not been uploaded.
-pub(super) fn missing(release: &Release, blobs: &Blobs) -> Vec<BlobId> {
-    let mut missing: Vec<_> = release.blobs().into_iter().filter(|id| !blobs.has(*id)).collect();
-    missing.sort();
-    missing
 }
 
 /// Returns the differences between two releases, one a line.

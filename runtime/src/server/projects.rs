@@ -5,14 +5,17 @@
 //! a project is served.
 
 use super::ServerCore;
+use super::catalog::Catalog;
 use super::failure::ApiError;
 use super::file::FileError;
 use super::folder::{FolderCreation, FoundProject, GONE, ProjectFolder, remove_all};
+use super::records::{KeepError, RecordHome};
 use super::release::Release;
 use super::site::{self, ChangedProject, Site, SiteError};
 use super::slots::{ClaimError, ProjectClaim, SlotState};
 use room_core::limits::fixed::PROJECTS_MAX;
 use room_core::limits::size;
+use room_database::{ProjectRecord, RecordState};
 use room_store::blocking;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,15 +23,15 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 impl ServerCore {
-    /// Opens every project on disk. Removes the remains of deletions and of first deployments that the last run did not
-    /// finish.
+    /// Opens every project, of the data folder or of the cluster. Removes the remains of deletions and of first deployments
+    /// that the last run did not finish.
     ///
     /// # Errors
-    /// [`FileError`]: the folder of all projects cannot be read.
-    pub(super) async fn open_all(&self) -> Result<(), FileError> {
+    /// [`KeepError`]: the projects cannot be listed.
+    pub(super) async fn open_all(&self) -> Result<(), KeepError> {
         let together = size(self.0.limits.projects_opening_max);
         let mut opening = JoinSet::new();
-        for name in blocking(|| names(&self.projects_dir()))? {
+        for name in self.names().await? {
             if opening.len() >= together {
                 // A task that panicked has been logged, and its project is not served.
                 drop(opening.join_next().await);
@@ -40,24 +43,119 @@ impl ServerCore {
         Ok(())
     }
 
-    /// Opens a project on disk, or removes it if its deletion or its first deployment was not finished.
+    /// Returns the names of all projects.
+    async fn names(&self) -> Result<Vec<String>, KeepError> {
+        let Some(home) = self.records() else {
+            return Ok(blocking(|| names(&self.projects_dir()))?);
+        };
+        let kept = home.records().projects().await?;
+        let kept: Vec<String> = kept.into_iter().map(|(name, ..)| name).collect();
+        let dir = self.projects_dir();
+        let made = blocking(|| fs::create_dir_all(&dir));
+        made.map_err(|error| FileError::new(&dir, error))?;
+        let cached = blocking(|| names(&dir))?;
+        // The folder of a cluster's project is a cache.
+        for name in cached.into_iter().filter(|name| !kept.contains(name)) {
+            blocking(|| ProjectFolder::of(&self.projects_dir(), &name).remove())?;
+        }
+        Ok(kept)
+    }
+
+    /// Opens a project, or removes it if its deletion or its first deployment was not finished.
     async fn open_one(&self, name: String) {
         self.0
             .slots
             .insert(name.clone(), SlotState::Broken("it panicked while it was opened".to_owned()));
-        let folder = ProjectFolder::of(&self.projects_dir(), &name);
-        let held = match blocking(|| finish(&folder)) {
-            Ok(FoundProject::Remains) => return self.0.slots.remove(&name),
-            Ok(FoundProject::Project) => match Site::open(folder, &name, &self.0.shared).await {
-                Ok(site) => SlotState::Open(Arc::new(site)),
-                Err(error) => SlotState::Broken(error.to_string()),
-            },
+        let held = match self.opened(&name).await {
+            Ok(SlotState::Nothing) => return self.0.slots.remove(&name),
+            Ok(held) => held,
             Err(error) => SlotState::Broken(error.to_string()),
         };
         if let SlotState::Broken(why) = &held {
             tracing::error!(project = name, why, "the project cannot be served");
         }
         self.0.slots.insert(name, held);
+    }
+
+    async fn opened(&self, name: &str) -> Result<SlotState, SiteError> {
+        let folder = ProjectFolder::of(&self.projects_dir(), name);
+        let catalog = match self.records() {
+            None => match blocking(|| finish(&folder))? {
+                FoundProject::Remains => return Ok(SlotState::Nothing),
+                FoundProject::Project => blocking(|| Catalog::open(folder.path(), name))?,
+            },
+            Some(home) => match home.records().project(name).await.map_err(KeepError::from)? {
+                None => return Ok(SlotState::Nothing),
+                Some(record) if record.state == RecordState::Deleted => {
+                    home.records().purge(name).await.map_err(KeepError::from)?;
+                    return Ok(SlotState::Nothing);
+                }
+                Some(record) => Catalog::of_record(home, name, Some(&record))?,
+            },
+        };
+        self.open_site(name, catalog).await
+    }
+
+    async fn open_site(&self, name: &str, catalog: Catalog) -> Result<SlotState, SiteError> {
+        let folder = ProjectFolder::of(&self.projects_dir(), name);
+        if self.records().is_some() {
+            blocking(|| folder.cache())?;
+        }
+        let site = Site::open(folder, name, &self.0.shared, catalog).await?;
+        Ok(SlotState::Open(Arc::new(site)))
+    }
+
+    /// Brings a claimed project to the state of a cluster's records. What it was before is served if it does not get there.
+    ///
+    /// # Errors
+    /// [`SiteError`].
+    ///
+    /// # Cancel safety
+    /// Must not be dropped before it returns.
+    pub(super) async fn catch_up(
+        &self,
+        (claim, home): (&ProjectClaim, &RecordHome),
+        name: &str,
+        record: Option<&ProjectRecord>,
+    ) -> Result<(), SiteError> {
+        let record = record.filter(|record| record.state == RecordState::Served);
+        let held = claim.held();
+        let Some(record) = record else {
+            // Another node deleted it.
+            claim.put(SlotState::Nothing);
+            if let SlotState::Open(site) = held {
+                site.close().await;
+                blocking(|| ProjectFolder::of(&self.projects_dir(), name).remove())?;
+            }
+            return Ok(());
+        };
+        if let SlotState::Open(site) = &held {
+            let mark = site.catalog().mark();
+            if mark == Some(record.mark) && site.behind().is_none() {
+                return Ok(());
+            }
+            if mark.is_some_and(|mark| mark.project == record.mark.project) {
+                return site.follow(Catalog::of_record(home, name, Some(record))?).await;
+            }
+            // It was deleted and deployed again: these are other rooms.
+            claim.put(SlotState::Nothing);
+            site.close().await;
+        }
+        let opened = match Catalog::of_record(home, name, Some(record)) {
+            Ok(catalog) => self.open_site(name, catalog).await,
+            Err(error) => Err(error.into()),
+        };
+        let (held, caught_up) = match opened {
+            Ok(held) => (held, Ok(())),
+            Err(error) => (SlotState::Broken(error.to_string()), Err(error)),
+        };
+        claim.put(held);
+        caught_up
+    }
+
+    /// Returns the records of the cluster, if this is a node of one.
+    pub(super) fn records(&self) -> Option<&RecordHome> {
+        self.0.shared.records.as_ref()
     }
 
     /// Returns the project of this name.
@@ -76,19 +174,35 @@ impl ServerCore {
     ///
     /// # Errors
     /// As [`ServerCore::found`], or another change is under way.
-    pub(super) fn claimed(&self, project: &str) -> Result<(ProjectClaim, Arc<Site>), ApiError> {
-        let claim = self.claim(project, usize::MAX)?;
+    ///
+    /// # Cancel safety
+    /// Must not be dropped before it returns.
+    pub(super) async fn claimed(
+        &self,
+        project: &str,
+    ) -> Result<(ProjectClaim, Arc<Site>), ApiError> {
+        let claim = self.claim(project, usize::MAX).await?;
         Ok((claim, self.found(project)?))
     }
 
-    fn claim(&self, project: &str, max: usize) -> Result<ProjectClaim, ApiError> {
-        self.0.slots.claim(project, max).map_err(|error| match error {
-            ClaimError::Busy => SiteError::Busy.into(),
+    /// Takes the right to change a project, in a cluster on all nodes, and brings it to the state of the records.
+    async fn claim(&self, project: &str, max: usize) -> Result<ProjectClaim, ApiError> {
+        let claim = self.0.slots.claim(project, max).map_err(|error| match error {
+            ClaimError::Busy => ApiError::from(SiteError::Busy),
             ClaimError::Full => {
                 let problem = format!("there are {PROJECTS_MAX} projects already");
                 SiteError::Wrong(vec![problem]).into()
             }
-        })
+        })?;
+        let Some(home) = self.records() else { return Ok(claim) };
+        let right = home.records().begin(project).await.map_err(KeepError::from)?;
+        let caught_up = self.catch_up((&claim, home), project, right.found()).await;
+        if let Err(error) = caught_up {
+            // The change may be what repairs it. It starts from the newest records in any case.
+            tracing::warn!(project, %error, "the newest version is not served here");
+        }
+        claim.hold(right);
+        Ok(claim)
     }
 
     /// Serves a release as a new version of a project, and creates the project if it does not exist. A project that
@@ -105,19 +219,22 @@ impl ServerCore {
         release: Release,
         by: &str,
     ) -> Result<ChangedProject, ApiError> {
-        let claim = self.claim(project, PROJECTS_MAX)?;
+        let claim = self.claim(project, PROJECTS_MAX).await?;
         let now_ms = self.0.clock.wall_ms();
         let done = match claim.held() {
-            SlotState::Open(site) => site.deploy(release, by, now_ms).await?,
+            SlotState::Open(site) => {
+                site.deploy(release, (by, now_ms), &claim).await.map_err(ApiError::from)
+            }
             SlotState::Nothing | SlotState::Broken(_) => {
-                let (site, done) = self.deploy_first(project, release, by).await?;
-                claim.put(SlotState::Open(site));
-                done
+                self.deploy_first(project, release, (by, now_ms), &claim).await
             }
         };
-        self.collect(&claim);
-        blocking(|| self.0.compiled.note());
-        Ok(done)
+        if done.is_ok() {
+            self.collect(&claim);
+            blocking(|| self.0.compiled.note());
+        }
+        claim.end().await;
+        done
     }
 
     /// Serves a release for a project that serves nothing.
@@ -125,15 +242,16 @@ impl ServerCore {
         &self,
         project: &str,
         release: Release,
-        by: &str,
-    ) -> Result<(Arc<Site>, ChangedProject), ApiError> {
+        by: (&str, u64),
+        claim: &ProjectClaim,
+    ) -> Result<ChangedProject, ApiError> {
         let shared = &self.0.shared;
         site::check(&release, project, &shared.hosts, &shared.guests)?;
         let folder = ProjectFolder::of(&self.projects_dir(), project);
-        let made = blocking(|| folder.make())?;
+        let (made, catalog) = self.first_catalog(project, &folder, claim).await?;
         let served = async {
-            let site = Site::create(folder.clone(), project, shared, &release).await?;
-            match site.deploy_first(release, by, self.0.clock.wall_ms()).await {
+            let site = Site::create(folder.clone(), project, shared, (catalog, &release)).await?;
+            match site.deploy_first(release, by, claim).await {
                 Ok(done) => Ok((Arc::new(site), done)),
                 Err(error) => {
                     site.close().await;
@@ -141,14 +259,55 @@ impl ServerCore {
                 }
             }
         };
-        let served = served.await;
-        if served.is_err()
-            && made == FolderCreation::Now
-            && let Err(error) = blocking(|| folder.remove())
-        {
+        match served.await {
+            Ok((site, done)) => {
+                claim.put(SlotState::Open(site));
+                Ok(done)
+            }
+            Err(error) => {
+                if made == FolderCreation::Now {
+                    self.undo_first(project, &folder).await;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Makes the folder of a project that serves nothing, and returns its records.
+    async fn first_catalog(
+        &self,
+        project: &str,
+        folder: &ProjectFolder,
+        claim: &ProjectClaim,
+    ) -> Result<(FolderCreation, Catalog), ApiError> {
+        let Some(home) = self.records() else {
+            let made = blocking(|| folder.make())?;
+            return Ok((made, blocking(|| Catalog::open(folder.path(), project))?));
+        };
+        let right = claim.right();
+        let found = right.as_ref().and_then(|right| right.found());
+        if found.is_some_and(|record| record.state == RecordState::Deleted) {
+            return Err(ApiError::Deleted(project.to_owned()));
+        }
+        let made = if found.is_some() { FolderCreation::Before } else { FolderCreation::Now };
+        let catalog = Catalog::of_record(home, project, found)?;
+        blocking(|| folder.cache())?;
+        if let Some(right) = right {
+            claim.hold(right);
+        }
+        Ok((made, catalog))
+    }
+
+    /// Removes what a first deployment that failed has left.
+    async fn undo_first(&self, project: &str, folder: &ProjectFolder) {
+        if let Err(error) = blocking(|| folder.remove()) {
             tracing::error!(%error, "what a failed deployment left is removed at the next start");
         }
-        Ok(served?)
+        if let Some(home) = self.records()
+            && let Err(error) = home.records().forget(project).await
+        {
+            tracing::error!(%error, "what a failed deployment left in the database stays for the next one");
+        }
     }
 
     /// Stops serving a project, and removes all its files from disk.
@@ -160,16 +319,22 @@ impl ServerCore {
     /// # Cancel safety
     /// Must not be dropped before it returns.
     pub(super) async fn delete(&self, project: &str) -> Result<(), ApiError> {
-        let claim = self.claim(project, usize::MAX)?;
-        let held = claim.held();
-        if matches!(held, SlotState::Nothing) {
-            return Err(ApiError::NoProject(project.to_owned()));
+        let claim = self.claim(project, usize::MAX).await?;
+        let (held, folder) = (claim.held(), ProjectFolder::of(&self.projects_dir(), project));
+        match self.records() {
+            None if matches!(held, SlotState::Nothing) => {
+                return Err(ApiError::NoProject(project.to_owned()));
+            }
+            None => blocking(|| folder.begin_deletion())?,
+            Some(_) => delete_record(project, &claim).await?,
         }
-        let folder = ProjectFolder::of(&self.projects_dir(), project);
-        blocking(|| folder.begin_deletion())?;
         claim.put(SlotState::Nothing);
         if let SlotState::Open(site) = held {
             site.close().await;
+        }
+        if let Some(home) = self.records() {
+            let purged = home.records().purge(project).await;
+            purged.map_err(|error| ApiError::HalfDeleted(project.to_owned(), error))?;
         }
         blocking(|| folder.remove()).map_err(|error| {
             claim.put(SlotState::Broken(format!(
@@ -193,8 +358,24 @@ impl ServerCore {
         }
     }
 
+    /// Returns the folder of all projects. A cluster's are not where the data of a server without a cluster is.
     fn projects_dir(&self) -> PathBuf {
-        self.0.data.join("projects")
+        let name = if self.records().is_some() { "cluster" } else { "projects" };
+        self.0.data.join(name)
+    }
+}
+
+/// Records in the cluster's database that the deletion of a claimed project has begun.
+async fn delete_record(project: &str, claim: &ProjectClaim) -> Result<(), ApiError> {
+    let right = claim.right().ok_or(SiteError::Busy)?;
+    match right.found().map(|record| record.state) {
+        None => Err(ApiError::NoProject(project.to_owned())),
+        Some(RecordState::Served) => Ok(right.delete().await.map_err(KeepError::from)?),
+        // It has begun already, and goes on.
+        Some(RecordState::Deleted) => {
+            right.leave().await;
+            Ok(())
+        }
     }
 }
 

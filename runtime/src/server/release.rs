@@ -143,6 +143,15 @@ impl BlobId {
     pub(super) fn of_hash(hash: blake3::Hash) -> Self {
         Self(*hash.as_bytes())
     }
+
+    /// Returns the bytes of the hash.
+    pub(super) fn hash(&self) -> [u8; 32] {
+        self.0
+    }
+
+    pub(super) fn of_bytes(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
 }
 
 /// A text is not a [`BlobId`].

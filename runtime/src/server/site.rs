@@ -2,17 +2,19 @@
 //!
 //! Invariant: the version that is served is the one that is recorded as current, also after a crash. A change that
 //! fails leaves the version before it serving. Changes run one after the other: the caller of a change holds the
-//! project's [`ProjectClaim`](super::slots::Claim). It does not know which operator makes a change.
+//! project's [`ProjectClaim`]. It does not know which operator makes a change.
 
-use super::blobs::Blobs;
+use super::blobs::{BlobError, Blobs};
 use super::catalog::{Catalog, Variable, Version};
 use super::file::FileError;
 use super::folder::ProjectFolder;
 use super::hosts::{HostReservation, Hosts};
 use super::layout;
-use super::plan::{Plan, missing};
+use super::plan::Plan;
+use super::records::{KeepError, RecordHome};
 use super::release::{BlobId, Release, var_problem};
-use crate::node::{DeployError, Deployed, Node, NodeShare, OpenError};
+use super::slots::ProjectClaim;
+use crate::node::{DeployError, Deployed, Node, NodeFigures, NodePlace, NodeShare, OpenError};
 use hashbrown::HashSet;
 use room_core::config::{
     Audience, ModuleSource, PartyConfig, Project, RetentionSettings, StorageConfig, WhenQuiet,
@@ -20,6 +22,7 @@ use room_core::config::{
 use room_core::limits::Limits;
 use room_core::limits::fixed::{VARIABLE_BYTES_MAX, VARIABLES_MAX};
 use room_core::lock::lock;
+use room_database::ShardSet;
 use room_door::Forwarder;
 use room_operator::Operator;
 use room_rooms::rooms::GuestHost;
@@ -41,6 +44,8 @@ pub(super) struct Site {
     limits: BTreeMap<String, u64>,
     /// Replaced as a whole, so that readers never wait for the disk.
     catalog: Mutex<Arc<Catalog>>,
+    /// Why the current version is not served, although another node of the cluster deployed it.
+    behind: Mutex<Option<String>>,
 }
 
 /// The result of a change.
@@ -84,13 +89,18 @@ pub(super) enum SiteError {
     Open(#[from] OpenError),
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    #[error(transparent)]
+    Blob(#[from] BlobError),
 }
 
 impl SiteError {
     /// Returns true if the disk is full.
     pub(super) fn is_full(&self) -> bool {
         match self {
-            Self::File(error) => error.is_full(),
+            Self::File(error) | Self::Blob(BlobError::File(error)) => error.is_full(),
+            Self::Keep(error) => error.is_full(),
             Self::Open(OpenError::Store(error))
             | Self::Deploy(
                 DeployError::Store(error) | DeployError::Rename(RenameError::Store(error)),
@@ -101,7 +111,7 @@ impl SiteError {
 }
 
 impl Site {
-    /// Opens a project's folder, and serves the version that was served last.
+    /// Opens a project with these records, and serves the version that was served last.
     ///
     /// # Errors
     /// [`SiteError`]: nothing runs.
@@ -112,8 +122,8 @@ impl Site {
         folder: ProjectFolder,
         name: &str,
         shared: &SharedByProjects,
+        catalog: Catalog,
     ) -> Result<Self, SiteError> {
-        let catalog = blocking(|| Catalog::open(folder.path(), name))?;
         let Some(version) = catalog.current().cloned() else {
             return Err(SiteError::Unversioned(name.to_owned()));
         };
@@ -129,7 +139,7 @@ impl Site {
         Ok(site)
     }
 
-    /// Opens a folder in which nothing is served yet, with the limits of the release that is deployed next.
+    /// Opens a project of which nothing is served yet, with the limits of the release that is deployed next.
     ///
     /// # Errors
     /// [`SiteError`]: nothing runs.
@@ -140,9 +150,8 @@ impl Site {
         folder: ProjectFolder,
         name: &str,
         shared: &SharedByProjects,
-        release: &Release,
+        (catalog, release): (Catalog, &Release),
     ) -> Result<Self, SiteError> {
-        let catalog = blocking(|| Catalog::open(folder.path(), name))?;
         Self::with_node(folder, name, shared, (catalog, release)).await
     }
 
@@ -157,9 +166,10 @@ impl Site {
         let values = Limits { drain_spread_ms: shared.drain_spread_ms, ..values };
         let storage = StorageConfig::Disk(folder.path().join("rooms"));
         let (guests, forwarder) = (shared.guests.clone(), shared.forwarder.clone());
-        let own = name.to_owned();
+        let (own, cluster) = (name.to_owned(), shared.cluster.clone());
         let opening = move || {
-            let share = NodeShare { project: &own, forwarder: &forwarder };
+            let share =
+                NodeShare { project: &own, forwarder: &forwarder, cluster: cluster.as_ref() };
             Node::open(&storage, &guests, &values, Audience::Public, share)
         };
         let node = tokio::runtime::Handle::current();
@@ -178,6 +188,7 @@ impl Site {
             node,
             limits,
             catalog: Mutex::new(Arc::new(catalog)),
+            behind: Mutex::default(),
         })
     }
 
@@ -210,7 +221,7 @@ impl Site {
         let catalog = self.catalog();
         let current = catalog.current();
         let served = current.map(|version| (version.number, &version.release));
-        Ok(Plan::of(served, release, &self.blobs))
+        Ok(Plan::of(served, release, &self.blobs)?)
     }
 
     /// Serves a release as a new version.
@@ -223,8 +234,8 @@ impl Site {
     pub(super) async fn deploy(
         &self,
         release: Release,
-        by: &str,
-        now_ms: u64,
+        (by, now_ms): (&str, u64),
+        claim: &ProjectClaim,
     ) -> Result<ChangedProject, SiteError> {
         // The current version was checked when it was deployed.
         if let Some(current) = self.catalog().current().filter(|current| current.release == release)
@@ -238,7 +249,7 @@ impl Site {
                 limits_wait_for_restart: waits,
             });
         }
-        self.deploy_first(release, by, now_ms).await
+        self.deploy_first(release, (by, now_ms), claim).await
     }
 
     /// Serves a release as the first version of the project.
@@ -251,17 +262,17 @@ impl Site {
     pub(super) async fn deploy_first(
         &self,
         release: Release,
-        by: &str,
-        now_ms: u64,
+        (by, now_ms): (&str, u64),
+        claim: &ProjectClaim,
     ) -> Result<ChangedProject, SiteError> {
         check(&release, &self.name, &self.hosts, &self.guests)?;
-        let missing = blocking(|| missing(&release, &self.blobs));
+        let missing = blocking(|| self.blobs.missing(release.blobs()))?;
         if !missing.is_empty() {
             return Err(SiteError::Missing(missing));
         }
         let number = self.catalog().next();
         let version = Version { number, created_ms: now_ms, by: by.to_owned(), release };
-        self.serve(version).await
+        self.serve(version, claim).await
     }
 
     /// Serves an earlier version again: version `to`, or the one before the current one.
@@ -271,26 +282,34 @@ impl Site {
     ///
     /// # Cancel safety
     /// Must not be dropped before it returns.
-    pub(super) async fn roll_back(&self, to: Option<u64>) -> Result<ChangedProject, SiteError> {
+    pub(super) async fn roll_back(
+        &self,
+        to: Option<u64>,
+        claim: &ProjectClaim,
+    ) -> Result<ChangedProject, SiteError> {
         let catalog = self.catalog();
         let version = match to {
             Some(number) => catalog.version(number).ok_or(SiteError::NoVersion(number))?,
             None => catalog.before().ok_or(SiteError::NoVersionBefore)?,
         };
         check(&version.release, &self.name, &self.hosts, &self.guests)?;
-        self.serve(version.clone()).await
+        self.serve(version.clone(), claim).await
     }
 
     /// Activates a version, records it as current, and then lets clients in by its hosts. In this order no client
     /// stores anything in a project whose first version is not recorded.
-    async fn serve(&self, version: Version) -> Result<ChangedProject, SiteError> {
+    async fn serve(
+        &self,
+        version: Version,
+        claim: &ProjectClaim,
+    ) -> Result<ChangedProject, SiteError> {
         let reserved = reserve(&self.hosts, &self.name, &version.release)?;
         let catalog = self.catalog();
         let variables = catalog.variables().clone();
         let done = self.activate(&version, variables.clone()).await?;
         let (number, limits) = (version.number, version.release.limits.clone());
         let hosts = version.release.hosts.clone();
-        if let Err(error) = self.note(|catalog| catalog.serve(version)) {
+        if let Err(error) = self.note(|catalog| catalog.serve(version, claim.right())) {
             // After a crash the server would serve the version before, so it is activated again now.
             if let Some(before) = catalog.current() {
                 self.activate(before, variables).await?;
@@ -321,6 +340,7 @@ impl Site {
         &self,
         name: &str,
         to: Option<Variable>,
+        claim: &ProjectClaim,
     ) -> Result<Option<Deployed>, SiteError> {
         let catalog = self.catalog();
         let before = catalog.variables();
@@ -329,7 +349,8 @@ impl Site {
             Some(current) => Some(self.activate(current, variables.clone()).await?),
             None => None,
         };
-        if let Err(error) = self.note(|catalog| catalog.set_variables(variables)) {
+        let noted = self.note(|catalog| catalog.set_variables(variables, claim.right()));
+        if let Err(error) = noted {
             if let Some(current) = catalog.current() {
                 self.activate(current, before.clone()).await?;
             }
@@ -338,14 +359,51 @@ impl Site {
         Ok(done)
     }
 
-    /// Changes the catalog and its file. The disk is written away from the threads that run rooms.
+    /// Serves what another node of the cluster has recorded. Running rooms take it over, and sockets stay.
+    ///
+    /// # Errors
+    /// [`SiteError`]: these records are the project's, and what was served before is still served. The caller tries again.
+    ///
+    /// # Cancel safety
+    /// Must not be dropped before it returns.
+    pub(super) async fn follow(&self, catalog: Catalog) -> Result<(), SiteError> {
+        let before = self.catalog();
+        let is_same = self.behind().is_none() && before.serves_as(&catalog);
+        *lock(&self.catalog) = Arc::new(catalog);
+        if is_same {
+            return Ok(());
+        }
+        let followed = self.follow_current().await;
+        *lock(&self.behind) = followed.as_ref().err().map(ToString::to_string);
+        followed
+    }
+
+    async fn follow_current(&self) -> Result<(), SiteError> {
+        let catalog = self.catalog();
+        let current = catalog.current().ok_or_else(|| SiteError::Unversioned(self.name.clone()))?;
+        let reserved = reserve(&self.hosts, &self.name, &current.release)?;
+        let done = self.activate(current, catalog.variables().clone()).await?;
+        self.answer_to(reserved, current.release.hosts.clone());
+        blocking(|| layout::forget(&self.assets_dir(), current.number));
+        let (version, rooms) = (current.number, done.rooms);
+        tracing::info!(project = self.name, version, rooms, "follows another node's deployment");
+        Ok(())
+    }
+
+    /// Returns why the current version is not served; `None` if it is.
+    pub(super) fn behind(&self) -> Option<String> {
+        lock(&self.behind).clone()
+    }
+
+    /// Changes the catalog and its records. They are written away from the threads that run rooms.
     fn note<T>(
         &self,
-        change: impl FnOnce(&mut Catalog) -> Result<T, FileError>,
-    ) -> Result<T, FileError> {
+        change: impl FnOnce(&mut Catalog) -> Result<T, KeepError>,
+    ) -> Result<T, KeepError> {
         let mut new = Catalog::clone(&self.catalog());
         let done = blocking(|| change(&mut new))?;
         *lock(&self.catalog) = Arc::new(new);
+        *lock(&self.behind) = None;
         Ok(done)
     }
 
@@ -356,6 +414,7 @@ impl Site {
         variables: BTreeMap<String, Variable>,
     ) -> Result<Deployed, SiteError> {
         let release = &version.release;
+        self.blobs.fetch(release.blobs()).await?;
         let mut vars = release.vars.clone();
         vars.extend(variables.into_iter().map(|(name, variable)| (name, variable.value)));
         let vars: Vec<_> = vars.into_iter().collect();
@@ -419,6 +478,32 @@ impl Site {
         self.folder.path().join("assets")
     }
 
+    /// Searches for the alarms and webhooks of the rooms that have come to this node.
+    pub(super) fn shards_taken(&self) {
+        self.node.shards_taken();
+    }
+
+    /// Stops the rooms of these shards between two turns.
+    ///
+    /// # Cancel safety
+    /// If dropped before it returns, the rooms still stop.
+    pub(super) async fn leave_shards(&self, shards: &ShardSet) {
+        self.node.leave_shards(shards).await;
+    }
+
+    /// Stops all rooms, because this node has no right to run them any more.
+    ///
+    /// # Cancel safety
+    /// If dropped before it returns, the rooms still stop.
+    pub(super) async fn stop_rooms(&self) {
+        self.node.stop_rooms().await;
+    }
+
+    /// Returns how many rooms and clients the project has on this node.
+    pub(super) fn figures(&self) -> NodeFigures {
+        self.node.figures()
+    }
+
     /// Stops serving. The data on disk stays.
     ///
     /// # Cancel safety
@@ -470,6 +555,10 @@ pub(super) struct SharedByProjects {
     pub(super) guests: GuestHost,
     /// The way to the rooms of other nodes.
     pub(super) forwarder: Forwarder,
+    /// The database for the stores of a cluster's projects.
+    pub(super) cluster: Option<NodePlace>,
+    /// In a cluster, its records.
+    pub(super) records: Option<RecordHome>,
     /// The time over which sockets are closed when the server stops. The person who starts the server chooses it, so a
     /// project's own value is ignored.
     pub(super) drain_spread_ms: u64,

@@ -5,6 +5,7 @@
 
 use super::site::Site;
 use room_core::lock::lock;
+use room_database::RecordChange;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -82,7 +83,7 @@ impl ProjectSlots {
                 );
             }
         }
-        Ok(ProjectClaim { slots: self.clone(), name: name.to_owned() })
+        Ok(ProjectClaim { slots: self.clone(), name: name.to_owned(), right: Mutex::new(None) })
     }
 
     /// Removes all projects, and returns the open ones.
@@ -104,9 +105,28 @@ impl ProjectSlots {
 pub(super) struct ProjectClaim {
     slots: ProjectSlots,
     name: String,
+    /// In a cluster, the right to change the project's records.
+    right: Mutex<Option<RecordChange>>,
 }
 
 impl ProjectClaim {
+    /// Adds the right to change the project's records in a cluster.
+    pub(super) fn hold(&self, right: RecordChange) {
+        *lock(&self.right) = Some(right);
+    }
+
+    /// Takes the right to change the project's records out of the claim.
+    pub(super) fn right(&self) -> Option<RecordChange> {
+        lock(&self.right).take()
+    }
+
+    /// Ends the claim, and waits until other nodes may change the project.
+    pub(super) async fn end(self) {
+        if let Some(right) = self.right() {
+            right.leave().await;
+        }
+    }
+
     /// Returns the current state of the project.
     pub(super) fn held(&self) -> SlotState {
         self.slots.get(&self.name)

@@ -5,6 +5,7 @@
 
 use super::file::{self, FileError};
 use super::ledger::Ledger;
+use super::records::{self, KeepError, RecordHome};
 use room_core::limits::fixed::TOKENS_MAX;
 use room_core::lock::lock;
 use serde::{Deserialize, Serialize};
@@ -79,14 +80,21 @@ pub(super) enum TokenError {
     #[error("a token's name has 1 to 100 characters and no control characters")]
     Name,
     #[error(transparent)]
-    File(#[from] FileError),
+    Keep(#[from] KeepError),
 }
 
 /// The tokens of a server.
 pub(super) struct Tokens {
-    /// Locked during a change.
-    ledger: Mutex<Ledger>,
+    home: TokenHome,
     kept: Mutex<Vec<StoredToken>>,
+}
+
+/// Where tokens are kept.
+enum TokenHome {
+    /// In the data folder. Locked during a change.
+    Folder(Mutex<Ledger>),
+    /// In the database of a cluster. A change of another node is known here with the next look at the database.
+    Cluster(RecordHome),
 }
 
 impl Tokens {
@@ -100,15 +108,38 @@ impl Tokens {
             .read_or_lost(FILE)?
             .unwrap_or(TokensOnDisk { format: FORMAT, tokens: Vec::new() });
         file::check_format(&data.join(FILE), on_disk.format, FORMAT)?;
-        Ok(Self { ledger: Mutex::new(ledger), kept: Mutex::new(on_disk.tokens) })
+        let home = TokenHome::Folder(Mutex::new(ledger));
+        Ok(Self { home, kept: Mutex::new(on_disk.tokens) })
     }
 
-    /// Returns true if there are no tokens, so that nobody could send a request.
-    pub(super) fn is_empty(&self) -> bool {
-        self.kept().is_empty()
+    /// Reads the tokens of a cluster.
+    ///
+    /// # Errors
+    /// [`KeepError`].
+    ///
+    /// # Cancel safety
+    /// Nothing is held while it waits.
+    pub(super) async fn of_cluster(home: &RecordHome) -> Result<Self, KeepError> {
+        let kept = read_all(home).await?;
+        Ok(Self { home: TokenHome::Cluster(home.clone()), kept: Mutex::new(kept) })
     }
 
-    /// Creates a token. Blocks until the disk has it.
+    /// Reads the tokens again, if they are a cluster's.
+    ///
+    /// # Errors
+    /// [`KeepError`]: the tokens are as at the last look.
+    ///
+    /// # Cancel safety
+    /// As [`Tokens::of_cluster`].
+    pub(super) async fn look(&self) -> Result<(), KeepError> {
+        if let TokenHome::Cluster(home) = &self.home {
+            let kept = read_all(home).await?;
+            *self.kept() = kept;
+        }
+        Ok(())
+    }
+
+    /// Creates a token. Blocks until it is kept.
     ///
     /// # Errors
     /// [`TokenError`]: the token was not created.
@@ -121,23 +152,52 @@ impl Tokens {
         if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
             return Err(TokenError::Name);
         }
-        let mut ledger = self.ledger();
-        let mut tokens = self.kept().clone();
-        if tokens.len() >= TOKENS_MAX {
-            return Err(TokenError::Full);
+        let new = made(name, scope, now_ms);
+        match self.add(&new, TOKENS_MAX)? {
+            true => Ok(new),
+            false => Err(TokenError::Full),
         }
-        let [id, one, two] = std::array::from_fn(|_| Uuid::new_v4().simple().to_string());
-        let record = TokenRecord {
-            id: id[..8].to_owned(),
-            name: name.to_owned(),
-            scope,
-            created_ms: now_ms,
+    }
+
+    /// Creates the first token, if there is none. Blocks until it is kept. Of many nodes of a cluster, one creates it.
+    ///
+    /// # Errors
+    /// [`KeepError`]: the token was not created.
+    pub(super) fn create_first(
+        &self,
+        name: &str,
+        now_ms: u64,
+    ) -> Result<Option<NewToken>, KeepError> {
+        let new = made(name, Scope::Admin, now_ms);
+        Ok(self.add(&new, 1)?.then_some(new))
+    }
+
+    /// Adds a token, if there are fewer than `max`.
+    fn add(&self, new: &NewToken, max: usize) -> Result<bool, KeepError> {
+        let hash = blake3::hash(new.secret.as_bytes()).to_hex().to_string();
+        let token = StoredToken { record: new.record.clone(), hash };
+        let added = match &self.home {
+            TokenHome::Folder(ledger) => {
+                let mut ledger = lock(ledger);
+                let mut tokens = self.kept().clone();
+                let has_space = tokens.len() < max;
+                if has_space {
+                    tokens.push(token);
+                    self.save(&mut ledger, tokens)?;
+                }
+                has_space
+            }
+            TokenHome::Cluster(home) => {
+                let text = serde_json::to_string(&token).unwrap_or_default();
+                let records = home.records();
+                let added = records.block_on(records.add_token((&token.record.id, &text), max))?;
+                if added {
+                    self.kept().push(token);
+                }
+                added
+            }
         };
-        let secret = format!("{PREFIX}{one}{two}");
-        let hash = blake3::hash(secret.as_bytes()).to_hex().to_string();
-        tokens.push(StoredToken { record: record.clone(), hash });
-        self.save(&mut ledger, tokens)?;
-        Ok(NewToken { record, secret })
+        Ok(added)
     }
 
     /// Returns all tokens, the oldest first.
@@ -145,18 +205,30 @@ impl Tokens {
         self.kept().iter().map(|kept| kept.record.clone()).collect()
     }
 
-    /// Revokes a token. Blocks until the disk has the change.
+    /// Revokes a token. Blocks until the change is kept. Another node of a cluster accepts the token until its next look.
     ///
     /// # Errors
     /// [`TokenError`]: the token is still valid.
     pub(super) fn revoke(&self, id: &str) -> Result<TokenRecord, TokenError> {
-        let mut ledger = self.ledger();
-        let mut tokens = self.kept().clone();
-        let at = tokens.iter().position(|kept| kept.record.id == id);
-        let at = at.ok_or_else(|| TokenError::Unknown(id.to_owned()))?;
-        let revoked = tokens.remove(at);
-        self.save(&mut ledger, tokens)?;
-        Ok(revoked.record)
+        let unknown = || TokenError::Unknown(id.to_owned());
+        let find = |tokens: &[StoredToken]| tokens.iter().position(|kept| kept.record.id == id);
+        match &self.home {
+            TokenHome::Folder(ledger) => {
+                let mut ledger = lock(ledger);
+                let mut tokens = self.kept().clone();
+                let revoked = tokens.remove(find(&tokens).ok_or_else(unknown)?);
+                self.save(&mut ledger, tokens)?;
+                Ok(revoked.record)
+            }
+            TokenHome::Cluster(home) => {
+                let records = home.records();
+                let removed =
+                    records.block_on(records.remove_token(id)).map_err(KeepError::from)?;
+                let mut kept = self.kept();
+                let at = find(&kept).filter(|_| removed).ok_or_else(unknown)?;
+                Ok(kept.remove(at).record)
+            }
+        }
     }
 
     /// Returns the token with this secret. It compares the hash with those of all tokens, and blake3 does so in
@@ -173,20 +245,30 @@ impl Tokens {
         found
     }
 
-    fn save(&self, ledger: &mut Ledger, tokens: Vec<StoredToken>) -> Result<(), FileError> {
+    fn save(&self, ledger: &mut Ledger, tokens: Vec<StoredToken>) -> Result<(), KeepError> {
         let on_disk = TokensOnDisk { format: FORMAT, tokens };
         ledger.write(FILE, &on_disk)?;
         *self.kept() = on_disk.tokens;
         Ok(())
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        lock(&self.ledger)
-    }
-
     fn kept(&self) -> MutexGuard<'_, Vec<StoredToken>> {
         lock(&self.kept)
     }
+}
+
+/// Returns a new token, which is not kept yet.
+fn made(name: &str, scope: Scope, now_ms: u64) -> NewToken {
+    let [id, one, two] = std::array::from_fn(|_| Uuid::new_v4().simple().to_string());
+    let id = id[..8].to_owned();
+    let record = TokenRecord { id, name: name.to_owned(), scope, created_ms: now_ms };
+    NewToken { record, secret: format!("{PREFIX}{one}{two}") }
+}
+
+/// Reads the tokens of a cluster.
+async fn read_all(home: &RecordHome) -> Result<Vec<StoredToken>, KeepError> {
+    let texts = home.records().tokens().await?;
+    texts.iter().map(|text| records::read("a token", text)).collect()
 }
 
 #[cfg(test)]
@@ -197,7 +279,7 @@ mod tests {
     fn a_token_is_valid_until_it_is_revoked_even_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let tokens = Tokens::open(dir.path()).unwrap();
-        assert!(tokens.is_empty());
+        assert!(tokens.list().is_empty());
         let made = tokens.create("laptop", Scope::Deploy, 7).unwrap();
         let other = tokens.create("ci", Scope::Read, 8).unwrap();
         let file = std::fs::read_to_string(dir.path().join("tokens.json")).unwrap();

@@ -268,6 +268,11 @@ impl ApplierWorker {
     /// Applies commits to the tree, then notifies the rooms and the tasks that wait for them.
     fn apply(&self, commits: &[Commit], upto: Offset) -> Result<(), StoreError> {
         let tree = self.shared.tree();
+        if let Some(infos) = tree.journaled(&mut commits.iter().map(|commit| &commit.record.room)) {
+            self.settle(commits, &infos);
+            self.applied.send_replace(upto);
+            return Ok(());
+        }
         let mut changes = GatheredChanges::on(&*tree);
         let mut copy = self.shared.copy();
         for commit in commits {

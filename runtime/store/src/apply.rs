@@ -227,14 +227,21 @@ impl<'a> GatheredChanges<'a> {
     ///
     /// # Errors
     /// [`StoreError`]: some, all or nothing may be written.
-    pub(super) fn write(mut self) -> Result<HashMap<RoomId, RoomFacts>, StoreError> {
+    pub(super) fn write(self) -> Result<HashMap<RoomId, RoomFacts>, StoreError> {
+        let (tree, last) = (self.tree, self.last);
+        let (mut batch, rooms) = self.finish();
+        batch.insert(keys::applied(), Some(keys::encode_offset(last)));
+        tree.apply(&batch)?;
+        Ok(rooms)
+    }
+
+    /// Returns all changes of keys, and the new facts of the rooms.
+    pub(super) fn finish(mut self) -> (Overlay, HashMap<RoomId, RoomFacts>) {
         for (room, info) in &self.rooms {
             let record = (*info != RoomFacts::default()).then(|| keys::encode_info(info));
             self.batch.insert(keys::info(room), record);
         }
-        self.batch.insert(keys::applied(), Some(keys::encode_offset(self.last)));
-        self.tree.apply(&self.batch)?;
-        Ok(self.rooms)
+        (self.batch, self.rooms)
     }
 }
 

@@ -4,10 +4,12 @@
 //! nothing that the journal does not have, so it can always be rebuilt. The contract does not know guests, or
 //! how the bytes are kept.
 
-use crate::Record;
+use crate::{Record, RoomFacts};
 use bytes::Bytes;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
+use room_core::id::RoomId;
 use room_core::span::{Entries, Key, Overlay, Span};
+use room_database::DatabaseError;
 
 /// The reason why the store could not do its work. Cheap to clone, because a failed flush returns it to every
 /// caller that waits.
@@ -32,6 +34,14 @@ pub enum StoreError {
         /// The version that this code reads.
         wanted: String,
     },
+    /// The database of the cluster did not do what it was asked for.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Another node may run the room by now.
+    #[error(
+        "this node has lost its place in the cluster and may not write for the room; the node that owns it now runs it"
+    )]
+    Displaced,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -40,7 +50,12 @@ pub enum StoreError {
 impl StoreError {
     /// Returns true if the disk is full, judging by the words of the system's error.
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Io(text) if text.contains("No space left") || text.contains("quota"))
+        match self {
+            Self::Io(text) => text.contains("No space left") || text.contains("quota"),
+            // The SQLSTATE of a full disk.
+            Self::Database(DatabaseError::Refused { code, .. }) => code == "53100",
+            _ => false,
+        }
     }
 }
 
@@ -53,10 +68,6 @@ pub(super) enum Appended {
     /// It survives a crash.
     Durable,
     /// It is void, and so is any later record of its room in the same append.
-    #[cfg_attr(
-        not(any(test, feature = "testing")),
-        expect(dead_code, reason = "a journal that one node has to itself refuses nobody")
-    )]
     Refused(StoreError),
 }
 
@@ -105,4 +116,18 @@ pub(super) trait Tree: Send + Sync {
 
     /// Makes everything that was applied survive a crash. Blocks.
     fn sync(&self) -> Result<(), StoreError>;
+
+    /// Returns the facts of these rooms that are in memory, if the journal itself brings records into the tree. A tree
+    /// that the applier fills returns `None`.
+    fn journaled(
+        &self,
+        _rooms: &mut dyn Iterator<Item = &RoomId>,
+    ) -> Option<HashMap<RoomId, RoomFacts>> {
+        None
+    }
+
+    /// Returns the tree as of now, if it can show that while rooms commit.
+    fn frozen(&self) -> Result<Option<Box<dyn Tree>>, StoreError> {
+        Ok(None)
+    }
 }

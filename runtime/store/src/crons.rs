@@ -5,6 +5,7 @@
 //!
 //! They are a file, and not keys of a room: a cron that calls each stored room belongs to none of them.
 
+use crate::notes::{Noted, merged_by_name};
 use crate::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,6 +40,21 @@ pub struct CronOutcome {
     pub dropped: u64,
     /// The last error.
     pub error: Option<String>,
+}
+
+impl Noted for CronNotes {
+    fn merged(before: &Self, new: Self, stored: Self) -> Self {
+        let mut merged = merged_by_name(before, new, stored.clone());
+        for (name, note) in stored {
+            // A node that was behind does not set back what another one has done.
+            let is_ahead =
+                |mine: &CronNote| mine.setting == note.setting && note.done_ms > mine.done_ms;
+            if merged.get(&name).is_some_and(is_ahead) {
+                merged.insert(name, note);
+            }
+        }
+        merged
+    }
 }
 
 impl Store {

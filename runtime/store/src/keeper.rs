@@ -4,6 +4,7 @@
 //! It does not know what the rooms do: they continue.
 
 use crate::applier::ApplierState;
+use crate::backend::Tree;
 use crate::copies::{self, CopyWriter};
 use crate::folder::StoreFolder;
 use crate::{Change, Offset, OutboundChange, Record, StoreError, keys, log, outbound};
@@ -233,16 +234,10 @@ impl KeeperWorker {
     /// Copies everything, or one room, while rooms continue. Returns the offset of the copy and its size in
     /// bytes.
     fn copy(&self, path: &Path, only: Option<RoomId>) -> Result<(Offset, u64), StoreError> {
-        let spans = match &only {
-            None => {
-                let own = [keys::all_infos(), keys::all_jobs(), keys::all_guests()];
-                [&own[..], &[keys::all_webhooks(), keys::all_outbound()]].concat()
-            }
-            Some(room) => {
-                let own = [keys::one_info(room), keys::jobs(room), keys::guest(room)];
-                [&own[..], &[keys::outbound(room)]].concat()
-            }
-        };
+        let spans = spans_of(only.as_ref());
+        if let Some(frozen) = self.applier.tree().frozen()? {
+            return self.copy_frozen(&*frozen, spans, CopyWriter::create(path, only)?);
+        }
         *self.applier.copy() = Some(CopyWriter::create(path, only)?);
         let copied = spans.into_iter().try_for_each(|span| self.copy_span(span));
         let mut copy = self.applier.copy();
@@ -250,6 +245,30 @@ impl KeeperWorker {
         drop(copy);
         copied?;
         let writer = writer.ok_or(StoreError::Closed)?;
+        Ok((end, writer.finish(end)?))
+    }
+
+    /// Copies a tree that nothing changes.
+    fn copy_frozen(
+        &self,
+        tree: &dyn Tree,
+        spans: Vec<Span>,
+        mut writer: CopyWriter,
+    ) -> Result<(Offset, u64), StoreError> {
+        let end = (*self.applied.borrow()).max(Offset(1));
+        for mut span in spans {
+            loop {
+                let slice = TreeSlice::read(tree, &span, end, self.slice_bytes)?;
+                slice.records.iter().for_each(|record| writer.hear(record));
+                if self.shared.wanted().closed {
+                    return Err(StoreError::Closed);
+                }
+                match slice.last {
+                    Some(last) => span.start = Bound::Excluded(last),
+                    None => break,
+                }
+            }
+        }
         Ok((end, writer.finish(end)?))
     }
 
@@ -288,6 +307,20 @@ impl KeeperWorker {
     }
 }
 
+/// Returns what a copy of everything, or of one room, has to read.
+fn spans_of(only: Option<&RoomId>) -> Vec<Span> {
+    match only {
+        None => {
+            let own = [keys::all_infos(), keys::all_jobs(), keys::all_guests()];
+            [&own[..], &[keys::all_webhooks(), keys::all_outbound()]].concat()
+        }
+        Some(room) => {
+            let own = [keys::one_info(room), keys::jobs(room), keys::guest(room)];
+            [&own[..], &[keys::outbound(room)]].concat()
+        }
+    }
+}
+
 /// A piece of the tree as records.
 struct TreeSlice {
     records: Vec<Record>,
@@ -297,7 +330,7 @@ struct TreeSlice {
 
 impl TreeSlice {
     fn read(
-        tree: &dyn crate::backend::Tree,
+        tree: &dyn Tree,
         span: &Span,
         offset: Offset,
         bytes_max: usize,

@@ -15,6 +15,10 @@
 //! version 'w' len party len name, number index    : a webhook of a room, which may be gone
 //! ```
 
+mod part;
+
+pub(super) use part::{RoomPart, is_of_node, part_of, room_of};
+
 use crate::room::{AlarmRecord, LastUse};
 use crate::{Offset, OutboundFacts, StoreError};
 use bytes::{Buf, BufMut, Bytes};

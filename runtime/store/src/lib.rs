@@ -8,7 +8,7 @@
 //! commits in the `log`, with one sync, after which they are durable. The `applier` brings them into the
 //! tree, from which rooms read. Until then a room reads its own writes from `pending`. The `keeper` makes
 //! snapshots and cuts the log. The newest snapshot and the log after it hold everything durable; the tree,
-//! which is sled's, can always be rebuilt from them.
+//! which is sled's, can always be rebuilt from them. In a cluster a database is both log and tree (`shared`).
 //!
 #![doc = include_str!("CONTRACT.md")]
 
@@ -38,6 +38,7 @@ mod renames;
 mod room;
 mod sequence;
 mod service;
+mod shared;
 mod sled;
 mod tickets;
 mod transfer;
@@ -74,6 +75,7 @@ use room_core::limits::Limits;
 use room_core::lock::lock;
 use room_core::metrics::{Metrics, StoreMetrics, level};
 use sequence::Epochs;
+use shared::Place;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -101,6 +103,8 @@ pub struct Store {
     leftovers: Arc<Leftovers>,
     epochs: Arc<Epochs>,
     id: u128,
+    /// The node's place in its cluster, if other nodes have the store, too.
+    place: Option<Arc<Place>>,
     /// Shared, because each room holds a store.
     limits: Arc<Limits>,
 }
@@ -150,6 +154,7 @@ impl Store {
             id,
             opened: opened.opened,
             last: opened.last,
+            place: None,
             limits,
             metrics,
         })
@@ -180,6 +185,7 @@ impl Store {
             id: folder::new_id(),
             opened: folder::opening(0),
             last: Offset::default(),
+            place: None,
             limits,
             metrics,
         })
@@ -187,7 +193,17 @@ impl Store {
 
     fn on(parts: StoreParts<'_>) -> Result<Self, StoreError> {
         let StoreParts {
-            journal, tree, rebuild, on_disk, id, opened, last, limits, metrics, ..
+            journal,
+            tree,
+            rebuild,
+            on_disk,
+            id,
+            opened,
+            last,
+            place,
+            limits,
+            metrics,
+            ..
         } = parts;
         let (service, crons, renames) = (parts.service, parts.crons, parts.renames);
         let tickets = parts.tickets;
@@ -207,6 +223,7 @@ impl Store {
             renames: Arc::new(renames),
             tickets: Arc::new(tickets),
             id,
+            place,
             limits: Arc::new(limits.clone()),
         })
     }
@@ -221,7 +238,8 @@ impl Store {
     /// tree has the room's earlier commits; it does not wait for those of other rooms.
     ///
     /// # Errors
-    /// [`StoreError`] if the store has failed, or the facts of the room cannot be read.
+    /// [`StoreError`] if the store has failed, or the facts of the room cannot be read; [`StoreError::Displaced`] if the
+    /// node does not own the room's shard.
     ///
     /// # Cancel safety
     /// Nothing is held while it waits.
@@ -230,6 +248,10 @@ impl Store {
         if let Some(error) = self.failure() {
             return Err(error);
         }
+        let place = match &self.place {
+            Some(place) => Some(place.start(room).await?),
+            None => None,
+        };
         let shared = self.applier.shared();
         let tree = shared.tree();
         let info = blocking(|| apply::info_of(&*tree, room))?;
@@ -239,6 +261,7 @@ impl Store {
             committer: self.committer.clone(),
             leftovers: self.leftovers.clone(),
             epoch: self.epochs.next(),
+            place,
         };
         Ok(RoomStore::new(links, room, (info, jobs), &self.limits))
     }
@@ -338,6 +361,8 @@ struct StoreParts<'a> {
     opened: u64,
     /// The offset of the last commit before the opening.
     last: Offset,
+    /// The node's place in its cluster, if other nodes have the store, too.
+    place: Option<Arc<Place>>,
     limits: &'a Limits,
     metrics: Arc<StoreMetrics>,
 }
@@ -358,8 +383,9 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 
 fn join(thread: &Mutex<Option<JoinHandle<()>>>) {
     let thread = lock(thread).take();
+    // The thread may wait for an answer that another task of this runtime receives.
     if let Some(thread) = thread
-        && thread.join().is_err()
+        && blocking(|| thread.join()).is_err()
     {
         tracing::error!("a thread of the store panicked; this is a bug of the runtime");
     }

@@ -13,6 +13,7 @@
 //! ```
 
 use crate::keys;
+use crate::notes::{Noted, merged_by_name};
 use crate::{
     Change, OutboundChange, OutboundFacts, RoomFacts, RoomSpan, RoomStore, Store, StoreError, Wipe,
     apply, blocking, outbound,
@@ -41,6 +42,12 @@ pub(super) enum Progress {
     Forth,
     Done,
     Back,
+}
+
+impl Noted for RenameNotes {
+    fn merged(before: &Self, new: Self, stored: Self) -> Self {
+        merged_by_name(before, new, stored)
+    }
 }
 
 /// The name under which the rooms of a party belong.

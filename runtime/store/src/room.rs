@@ -12,13 +12,14 @@ use crate::keys::{self, RoomFacts};
 use crate::leftovers::Leftovers;
 use crate::pending::{Pending, PendingCell};
 use crate::sequence::Sequence;
+use crate::shared::LoadedRoom;
 use crate::{
     Change, Offset, OutboundChange, OutboundReader, Record, WebhookChanges, Wipe, blocking,
     webhooks,
 };
 use bytes::Bytes;
 use hashbrown::HashSet;
-use room_core::id::{ModuleHash, PartyName, RoomId};
+use room_core::id::{Fence, ModuleHash, PartyName, RoomId};
 use room_core::limits::{Limits, ms, size};
 use room_core::span::{Direction, Entries, Key, Overlay, Span, merged};
 use room_core::turn::{AlarmChange, ReadError, View, Writes};
@@ -73,6 +74,7 @@ pub struct RoomStore {
     room: RoomId,
     sequence: Sequence,
     jobs: Vec<(Key, Bytes)>,
+    place: Option<(Fence, LoadedRoom)>,
 }
 
 /// The parts that a room's storage works with.
@@ -82,6 +84,8 @@ pub(super) struct StoreLinks {
     pub(super) leftovers: Arc<Leftovers>,
     /// The epoch of the room's numbers.
     pub(super) epoch: u64,
+    /// The right by which the room is run, and its copy in memory, where several nodes have the store.
+    pub(super) place: Option<(Fence, LoadedRoom)>,
 }
 
 impl Drop for RoomStore {
@@ -102,7 +106,7 @@ struct TurnReader {
 impl RoomStore {
     /// Makes the storage handle for a room with these stored facts and jobs. The room must have no commit in flight.
     pub(super) fn new(
-        StoreLinks { applier, committer, leftovers, epoch }: StoreLinks,
+        StoreLinks { applier, committer, leftovers, epoch, place }: StoreLinks,
         room: &RoomId,
         (info, jobs): (RoomFacts, Vec<(Key, Bytes)>),
         limits: &Limits,
@@ -112,7 +116,7 @@ impl RoomStore {
         let guest_prefix = keys::guest_prefix(room);
         let wait_max = ms(limits.turn_wall_ms_max);
         let reader = Arc::new(TurnReader { applier, pending, guest_prefix, wait_max });
-        Self { reader, committer, leftovers, room: room.clone(), sequence, jobs }
+        Self { reader, committer, leftovers, room: room.clone(), sequence, jobs, place }
     }
 
     /// Returns the numbers of the room's events. A commit makes those that were taken before it durable.
@@ -256,6 +260,7 @@ impl RoomStore {
         let change = Change { touch: Some(touch), ..Change::default() };
         let (room, number) = (self.room.clone(), self.sequence.last());
         let record = Record::of(room, info.turns, number, ModuleHash::NONE, change);
+        let record = Record { fence: self.fence(), ..record };
         let commit = Commit { pending: Arc::new(PendingCell::new(info, 0)), record };
         let cell = &self.reader.pending;
         self.committer.push(commit, |record| cell.lock().note_use(touch, record.offset))?;
@@ -278,8 +283,13 @@ impl RoomStore {
         let cell = &self.reader.pending;
         let (room, turn) = (self.room.clone(), cell.lock().info.turns + 1);
         let record = Record::of(room, turn, self.sequence.last(), module, change);
+        let record = Record { fence: self.fence(), ..record };
         let commit = Commit { pending: cell.clone(), record };
         self.committer.push(commit, |record| cell.lock().stage(record))
+    }
+
+    fn fence(&self) -> Option<Fence> {
+        self.place.as_ref().map(|(fence, _)| *fence)
     }
 
     /// Waits until a commit is durable.

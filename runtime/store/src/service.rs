@@ -3,6 +3,7 @@
 //! Invariant: if the notes are lost or too old, the calculations that use them come out later, never earlier. They are
 //! not part of a backup. It does not know what is calculated.
 
+use crate::notes::{Noted, merged_by_name};
 use crate::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -27,6 +28,14 @@ pub struct TtlNote {
     pub ttl_ms: u64,
     /// The time since which the ttl has not been longer, in milliseconds of service.
     pub since_ms: u64,
+}
+
+impl Noted for Service {
+    fn merged(before: &Self, new: Self, stored: Self) -> Self {
+        let is_own = stored.served_ms == before.served_ms;
+        let served_ms = if is_own { new.served_ms } else { new.served_ms.max(stored.served_ms) };
+        Self { served_ms, ttls: merged_by_name(&before.ttls, new.ttls, stored.ttls) }
+    }
 }
 
 impl Store {

@@ -99,6 +99,7 @@ impl Disk {
             id: self.0.id,
             opened: self.0.openings.fetch_add(1, Ordering::Relaxed) + 1,
             last: self.synced().last().map_or(Offset::default(), |record| record.offset),
+            place: None,
             limits: &limits,
             metrics,
         })

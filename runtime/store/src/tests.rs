@@ -1,13 +1,16 @@
 //! The promises of every store, checked on each of them, and the further promises of the disk.
 
+mod cluster;
 mod damage;
 mod formats;
 mod image;
 mod inputs;
+mod loaded;
 mod model;
 mod names;
 mod recovery;
 mod refused;
+mod shared;
 
 use super::backend::Tree;
 use super::memory::Memory;
@@ -140,6 +143,12 @@ async fn any_store_keeps_rooms_apart(store: Store) {
 #[tokio::test]
 async fn a_store_in_memory_keeps_rooms_apart() {
     any_store_keeps_rooms_apart(Store::in_memory(&limits()).unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_on_a_database_keeps_rooms_apart() {
+    let cluster = cluster::Cluster::start();
+    any_store_keeps_rooms_apart(cluster.node(0..room_database::SHARDS).store()).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! Invariant: the key is that of the folder as long as the file exists. It is not part of a backup: without it, tickets
 //! that were made before are invalid, and they live for a short time only. It does not know what a ticket is.
 
+use crate::notes::Noted;
 use crate::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +16,20 @@ pub(super) struct TicketNote {
     key: Option<String>,
 }
 
+impl Noted for TicketNote {
+    fn merged(before: &Self, new: Self, stored: Self) -> Self {
+        // The first of two nodes has made the key of both.
+        if stored.key == before.key { new } else { stored }
+    }
+}
+
 impl Store {
     /// Returns the key of tickets, if one was kept.
     pub fn ticket_key(&self) -> Option<String> {
         self.tickets.known().key
     }
 
-    /// Keeps the key of tickets. Blocks until the disk has it.
+    /// Keeps the key of tickets, unless another node has kept one since it was asked for. Blocks until the disk has it.
     ///
     /// # Errors
     /// [`StoreError`]: the key is lost when the store is closed.

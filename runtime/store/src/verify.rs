@@ -29,7 +29,7 @@ const PROBLEMS_MAX: usize = 100;
 impl Store {
     /// Reads everything that is stored, and checks that the counts of keys and bytes, the alarm and the last
     /// use of each room agree with its keys. If rooms commit during the check, their changes show up as
-    /// problems.
+    /// problems, except in a database.
     ///
     /// # Errors
     /// [`StoreError`] if something cannot be read.
@@ -39,7 +39,10 @@ impl Store {
     pub async fn verify(&self) -> Result<Verified, StoreError> {
         self.applied().await?;
         let tree = self.applier.shared().tree();
-        blocking(|| verify(&*tree))
+        blocking(|| match tree.frozen()? {
+            Some(frozen) => verify(&*frozen),
+            None => verify(&*tree),
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::pending::PendingCell;
 use crate::{Change, Record, Store, StoreError, blocking};
 use bytes::Bytes;
 use hashbrown::HashSet;
-use room_core::id::{ModuleHash, SequenceNumber};
+use room_core::id::{ModuleHash, RoomId, SequenceNumber};
 use room_core::lock::lock;
 use room_core::webhooks::WebhookId;
 use std::collections::BTreeMap;
@@ -65,6 +65,12 @@ impl WebhookBell {
             fresh.missed = true;
         }
         drop(fresh);
+        self.notify.notify_one();
+    }
+
+    /// Rings for webhooks that the bell does not know.
+    pub(super) fn miss(&self) {
+        lock(&self.fresh).missed = true;
         self.notify.notify_one();
     }
 
@@ -122,21 +128,29 @@ impl Store {
     }
 
     /// Changes stored webhooks. Waits while the queue to the disk is full, and not until the changes are durable: a crash
-    /// before that undoes them.
+    /// before that undoes them. The changes of each room are a commit of their own.
     ///
     /// # Errors
-    /// [`StoreError`]: nothing is changed.
+    /// [`StoreError`]: the changes of some rooms, or of none, are made.
     ///
     /// # Cancel safety
-    /// If the future is dropped before it returns, nothing is changed.
+    /// If the future is dropped before it returns, the changes of some rooms, or of none, are made.
     pub async fn keep_webhooks(&self, changes: WebhookChanges) -> Result<(), StoreError> {
-        let Some(room) = changes.keys().next().map(|id| id.room.clone()) else { return Ok(()) };
-        self.committer.space().await;
-        let change = Change { webhooks: keyed(changes), ..Change::default() };
-        // A record belongs to some room, and this one changes none: it has no turn and no number.
-        let record = Record::of(room, 0, SequenceNumber::default(), ModuleHash::NONE, change);
-        let pending = Arc::new(PendingCell::new(RoomFacts::default(), 0));
-        self.committer.push(Commit { pending, record }, |_| {}).map(|_| ())
+        let mut by_room: BTreeMap<RoomId, WebhookChanges> = BTreeMap::new();
+        for (id, value) in changes {
+            by_room.entry(id.room.clone()).or_default().insert(id, value);
+        }
+        for (room, of_room) in by_room {
+            self.committer.space().await;
+            let change = Change { webhooks: keyed(of_room), ..Change::default() };
+            // It changes nothing of its room: it has no turn and no number.
+            let record = Record::of(room, 0, SequenceNumber::default(), ModuleHash::NONE, change);
+            let fence = self.place.as_ref().map(|place| place.fence());
+            let record = Record { fence, ..record };
+            let pending = Arc::new(PendingCell::new(RoomFacts::default(), 0));
+            self.committer.push(Commit { pending, record }, |_| {})?;
+        }
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ const MAP: &str = include_str!("../../../../runtime/ARCHITECTURE.md");
 const PROMISES: &str = include_str!("../../../../runtime/PROMISES.md");
 const DECISIONS: &str = include_str!("../../../../runtime/DECISIONS.md");
 const CONTRIBUTING: &str = include_str!("../../../../CONTRIBUTING.md");
+const CLUSTER: &str = include_str!("../../../../runtime/CLUSTER.md");
 
 /// Returns the text between backticks that starts with `room` or a variable before it.
 fn spans(text: &str) -> Vec<String> {
@@ -62,6 +63,7 @@ fn words(line: &str) -> Vec<String> {
             "TIME" => "60s",
             "NODE" => "a",
             "NODE=URL" => "b=http://10.0.0.2:1999",
+            "HOST:PORT" => "10.0.0.1:1999",
             word => word,
         }
         .to_owned()
@@ -94,7 +96,7 @@ fn refusal(line: &[String], is_whole: bool) -> Option<String> {
 #[test]
 fn the_parser_accepts_every_command_in_the_documentation() {
     let sdk = include_str!("../../../../sdk/src/lib.rs");
-    let texts = [GUIDE, FRONT, GALLERY, MAP, PROMISES, DECISIONS, CONTRIBUTING, sdk];
+    let texts = [GUIDE, FRONT, GALLERY, MAP, PROMISES, DECISIONS, CONTRIBUTING, CLUSTER, sdk];
     let mut refused = Vec::new();
     for span in texts.iter().flat_map(|text| spans(text)) {
         for line in lines(&span) {

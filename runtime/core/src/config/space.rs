@@ -67,6 +67,12 @@ impl Space {
                 return Some(format!("the nodes {other} and {name} have the same URL"));
             }
         }
+        Self::transport_problem(proxies, speaks_tls)
+    }
+
+    /// Returns why the other nodes could not reach this one, as a sentence that says what to choose instead. `speaks_tls` is
+    /// true if clients connect by TLS.
+    pub fn transport_problem(proxies: &Proxies, speaks_tls: bool) -> Option<String> {
         if speaks_tls {
             return Some(
                 "nodes reach each other by plain HTTP, and clients reach this node by TLS: leave out \
@@ -86,6 +92,14 @@ impl PeerNode {
     /// Returns its name.
     pub fn name(&self) -> &NodeId {
         &self.name
+    }
+
+    /// Returns the host and the port at which it listens for clients, as in the authority of a URL.
+    pub fn authority(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
     }
 
     /// Returns the host and the port at which it listens for clients.
@@ -166,6 +180,7 @@ mod tests {
         ] {
             let peer: PeerNode = text.parse().unwrap();
             assert_eq!((peer.name().as_str(), peer.address()), ("b", address), "{text}");
+            assert_eq!(format!("b=http://{}", peer.authority()).parse(), Ok(peer), "{text}");
         }
         for (text, why) in [
             ("http://10.0.0.2", "write a peer as NODE=URL"),

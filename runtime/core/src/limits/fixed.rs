@@ -43,8 +43,18 @@ fixed! {
     BLOB_UNUSED_MS_MAX as "blob_unused_ms_max": u64, "ms" = 86_400_000, "Time for which an uploaded module or file that no version needs is kept", "it is removed with the next deployment";
     DAMAGED_BLOBS_MAX as "damaged_blobs_max": usize, "files" = 8, "Damaged modules and files of a server that are kept for inspection", "the oldest is dropped";
 
+    // The records of a cluster.
+    RECORD_CONNECTIONS_MAX as "record_connections_max": usize, "connections" = 4, "Connections of a node to the cluster's database for projects, tokens and the audit log, beside those of rooms", "a further one is waited for";
+    RECORD_CHANGES_MAX as "record_changes_max": usize, "changes" = 2, "Changes of projects that one node makes in the cluster's database at the same time", "a further one is answered 503";
+    BLOB_PIECE_BYTES as "blob_piece_bytes": usize, "bytes" = MIB as usize, "Size of a piece in which a module or file is written to the cluster's database", "the rest is in the next piece";
+    PURGED_ROWS_MAX as "purged_rows_max": usize, "rows" = 10_000, "Rows of a deleted project that one statement removes from the cluster's database", "the next statement removes the rest";
+    CLUSTER_AUDIT_LINES_MAX as "cluster_audit_lines_max": usize, "lines" = 100_000, "Lines of the audit log in a cluster's database", "the oldest is dropped";
+
     PEERS_MAX as "peers_max": usize, "nodes" = 64, "Other nodes that a server of a space knows", "it does not start";
     NODE_NAME_BYTES_MAX as "node_name_bytes_max": usize, "bytes" = 64, "Length of a node's name", "it is refused";
+    NODE_FIGURES_BYTES_MAX as "node_figures_bytes_max": usize, "bytes" = 4 * KIB as usize, "Figures that a node shows to the others of its cluster", "it shows none";
+    NODE_LEFT_S_MAX as "node_left_s_max": u64, "seconds" = 86_400, "Time for which a cluster's database keeps the row of a node that left", "the row is removed";
+    FORWARD_HOPS_MAX as "forward_hops_max": usize, "nodes" = 2, "Nodes of a cluster that forward one request, one after the other", "503";
     HOOK_CACHE_KEY_BYTES_MAX as "hook_cache_key_bytes_max": usize, "bytes" = 256, "Length of the key of a response that hooks keep", "the request fails";
     FETCH_ADDRESSES_MAX as "fetch_addresses_max": usize, "addresses" = 8, "Addresses of another server's name that are tried", "further ones are not tried";
     FORWARD_BUFFER_BYTES as "forward_buffer_bytes": usize, "bytes" = 8 * KIB as usize, "Buffer of each direction of a forwarded WebSocket", "the rest is read when these bytes are written";
@@ -55,6 +65,9 @@ fixed! {
     PUBLISH_ANSWER_BYTES_MAX as "publish_answer_bytes_max": usize, "bytes" = 4 * KIB as usize, "Answer of another node to one message of a batch", "its text is left out";
     PUBLISH_KEYS_MAX as "publish_keys_max": usize, "keys" = 32, "Keys of `[publish]`", "the project is refused";
     PUBLISH_KEY_BYTES_MIN as "publish_key_bytes_min": usize, "bytes" = 16, "Shortest key of publishers", "the project is refused";
+
+    DATABASE_KEY_BYTES_MAX as "database_key_bytes_max": usize, "bytes" = 2_600, "Length of a key in the cluster's database, with its room's name", "the commit is lost, and its room breaks";
+    NOTE_TRIES_MAX as "note_tries_max": usize, "tries" = 16, "Tries to change a note that other nodes of the cluster change at the same time", "the change fails";
 
     // A room's author.
     CRON_NAME_BYTES_MAX as "cron_name_bytes_max": usize, "bytes" = 64, "Length of a cron's name", "the project is refused";

@@ -14,6 +14,10 @@ const RELATIONS: &[Relation] = &[
         |l| l.node_heartbeat_ms.saturating_mul(3) <= l.node_lease_ms,
         "node_heartbeat_ms must be at most a third of node_lease_ms, or one late heartbeat would end a node",
     ),
+    (
+        |l| l.shard_look_ms <= l.node_heartbeat_ms,
+        "shard_look_ms must not exceed node_heartbeat_ms, or nodes would look less often while rooms move",
+    ),
     // Sizes in a guest. Its memory has to hold a whole message and its own data.
     (
         |l| l.memory_bytes_max <= MEMORY_BYTES_CEILING,
@@ -210,6 +214,8 @@ mod tests {
     const ALL: u64 = u64::MAX;
     /// Limits that break one relation, and the start of its sentence.
     const CASES: &[(&[(&str, u64)], &str)] = &[
+        (&[("node_heartbeat_ms", 700)], "node_heartbeat_ms must be at most"),
+        (&[("shard_look_ms", 501)], "shard_look_ms must not exceed"),
         (&[("memory_bytes_max", 129 * MIB)], "memory_bytes_max may be"),
         (&[("rooms_memory_bytes_max", 63 * MIB)], "memory_bytes_max must not exceed rooms_"),
         (

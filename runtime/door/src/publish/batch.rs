@@ -24,6 +24,7 @@ use room_core::event::Message;
 use room_core::id::{PartyName, RoomId};
 use room_core::limits::fixed::{PUBLISH_ANSWER_BYTES_MAX, PUBLISH_PARALLEL_MAX};
 use room_core::limits::size;
+use room_rooms::cluster::Home;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -149,7 +150,7 @@ async fn publish_to(
     room: &RoomId,
     message: CheckedMessage,
 ) -> BatchResult {
-    if door.elsewhere(room).is_some() {
+    if door.home(room) != Home::Here {
         return by_home(door, headers, room, message).await;
     }
     match to_room(door, room, message.message, message.once).await {

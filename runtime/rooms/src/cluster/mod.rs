@@ -1,14 +1,23 @@
-//! Which node a room lives on. Owns the hash ring, and the answer for one node.
+//! Which node a room lives on. Owns the hash ring of nodes with fixed names, and what a cluster's picture of its shards
+//! means.
 //!
-//! Invariant: every node with the same members gives the same answer, whatever its version or machine. The hash names
-//! the home of a room. It does not know whether that node is alive, and no other node takes its rooms over.
+//! Invariant: nodes with the same fixed names give the same answer, whatever their version or machine. In a cluster a room
+//! lives here only as long as this node's lease is certain and has the room's shard. It does not know whether another
+//! node can be reached.
 
 mod ring;
+
+pub use room_database::{ClusterKey, Incarnation, Lease, Membership, ShardSet};
 
 use ring::Ring;
 use room_core::config::{PeerNode, Space};
 use room_core::id::{NodeId, RoomId};
+use room_core::limits::{Limits, ms};
+use room_database::{ShardMap, shard_of};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// The homes of all rooms, from one node's point of view. Cheap to clone.
 #[derive(Clone)]
@@ -16,19 +25,60 @@ pub struct Homes(Arc<HomesInner>);
 
 struct HomesInner {
     own: NodeId,
-    peers: Vec<PeerNode>,
-    ring: Ring,
+    space: HomeSpace,
+}
+
+/// How nodes agree on homes.
+enum HomeSpace {
+    /// By their names, which never change.
+    Fixed { peers: Vec<PeerNode>, ring: Ring },
+    /// By the shards that the cluster's database gives to each.
+    Cluster(ClusterHomes),
+}
+
+struct ClusterHomes {
+    lease: Lease,
+    map: watch::Receiver<Arc<ShardMap>>,
+    key: ClusterKey,
+    wait_max: Duration,
+}
+
+/// Where a room lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// On this node.
+    Here,
+    /// On another node, in this life of it.
+    Peer(PeerNode, Incarnation),
+    /// On none: it is on its way to another node.
+    Nobody,
 }
 
 impl Homes {
     /// Returns the homes in this space.
     pub fn new(space: &Space) -> Self {
         let names = space.peers.iter().map(|peer| (peer.name().clone(), 1)).collect();
-        Self(Arc::new(HomesInner {
-            own: space.node.clone(),
-            peers: space.peers.clone(),
-            ring: Ring::new((space.node.clone(), 1), names),
-        }))
+        let (own, peers) = (space.node.clone(), space.peers.clone());
+        let ring = Ring::new((own.clone(), 1), names);
+        Self(Arc::new(HomesInner { own, space: HomeSpace::Fixed { peers, ring } }))
+    }
+
+    /// Returns the homes in the cluster of this membership.
+    pub fn cluster(membership: &Membership, limits: &Limits) -> Self {
+        let own = membership.own().name().clone();
+        let (lease, key) = (membership.lease().clone(), membership.key().clone());
+        let (map, wait_max) = (membership.map(), ms(limits.home_wait_ms_max));
+        let space = HomeSpace::Cluster(ClusterHomes { lease, map, key, wait_max });
+        Self(Arc::new(HomesInner { own, space }))
+    }
+
+    /// Returns the homes of a node that knows no others, and runs what this lease has.
+    #[cfg(test)]
+    pub(crate) fn leased(lease: Lease) -> Self {
+        let (map, wait_max) = (watch::Sender::default().subscribe(), Duration::from_millis(1));
+        let cluster = ClusterHomes { lease, map, key: ClusterKey::new([1; 32]), wait_max };
+        let space = HomeSpace::Cluster(cluster);
+        Self(Arc::new(HomesInner { own: NodeId::new("a"), space }))
     }
 
     /// Returns the name of this node.
@@ -36,19 +86,84 @@ impl Homes {
         &self.0.own
     }
 
-    /// Returns true if all rooms live here.
+    /// Returns true if all rooms live here, now and later.
     pub fn is_alone(&self) -> bool {
-        self.0.peers.is_empty()
+        matches!(&self.0.space, HomeSpace::Fixed { peers, .. } if peers.is_empty())
     }
 
-    /// Returns the peer on which a project's room lives, or `None` if it lives here. The project's name is empty if the
-    /// process has only one.
-    pub fn elsewhere(&self, project: &str, room: &RoomId) -> Option<&PeerNode> {
-        if self.is_alone() {
-            return None;
+    /// Returns the key by which nodes prove that they belong to this node's cluster; `None` without a cluster.
+    pub fn key(&self) -> Option<&ClusterKey> {
+        self.in_cluster().map(|homes| &homes.key)
+    }
+
+    /// Returns where a project's room lives. The project's name is empty if the process has only one.
+    pub fn of(&self, project: &str, room: &RoomId) -> Home {
+        match &self.0.space {
+            HomeSpace::Fixed { peers, .. } if peers.is_empty() => Home::Here,
+            HomeSpace::Fixed { peers, ring } => {
+                let owner = ring.owner(project, room);
+                let found = peers.iter().find(|peer| peer.name() == owner);
+                found.map_or(Home::Here, |peer| Home::Peer(peer.clone(), Incarnation(0)))
+            }
+            HomeSpace::Cluster(homes) => homes.of(shard_of(project, room)),
         }
-        let owner = self.0.ring.owner(project, room);
-        self.0.peers.iter().find(|peer| peer.name() == owner)
+    }
+
+    /// Returns where a project's room lives, and waits while it is on its way. `tried` is a home that could not be
+    /// reached: another one is waited for. Returns [`Home::Nobody`] if the room does not arrive until the deadline.
+    ///
+    /// # Cancel safety
+    /// Nothing is held while it waits.
+    pub async fn settled(
+        &self,
+        (project, room): (&str, &RoomId),
+        tried: Option<&Home>,
+        deadline: Instant,
+    ) -> Home {
+        let HomeSpace::Cluster(homes) = &self.0.space else { return self.of(project, room) };
+        let (shard, mut map) = (shard_of(project, room), homes.map.clone());
+        let settled = async {
+            loop {
+                map.mark_unchanged();
+                let home = homes.of(shard);
+                if home != Home::Nobody && Some(&home) != tried {
+                    return home;
+                }
+                // The membership has ended: the room arrives nowhere that this node would learn of.
+                if map.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::time::timeout_at(deadline, settled).await.unwrap_or(Home::Nobody)
+    }
+
+    /// Returns until when a request that comes now waits for its room.
+    pub fn deadline(&self) -> Instant {
+        let wait_max = self.in_cluster().map(|homes| homes.wait_max);
+        Instant::now() + wait_max.unwrap_or_default()
+    }
+
+    fn in_cluster(&self) -> Option<&ClusterHomes> {
+        match &self.0.space {
+            HomeSpace::Fixed { .. } => None,
+            HomeSpace::Cluster(homes) => Some(homes),
+        }
+    }
+}
+
+impl ClusterHomes {
+    fn of(&self, shard: u16) -> Home {
+        if self.lease.covers(shard) {
+            return Home::Here;
+        }
+        match self.map.borrow().owner(shard) {
+            Some(node) if node.incarnation != self.lease.incarnation() => {
+                Home::Peer(node.peer.clone(), node.incarnation)
+            }
+            // It is about to leave this node, or to come.
+            _ => Home::Nobody,
+        }
     }
 }
 
@@ -77,9 +192,31 @@ impl ProjectHomes {
         &self.project
     }
 
-    /// Returns true if a room lives on another node.
+    /// Returns true if a room does not live on this node.
     pub fn is_elsewhere(&self, room: &RoomId) -> bool {
-        self.homes.elsewhere(&self.project, room).is_some()
+        self.homes.of(&self.project, room) != Home::Here
+    }
+
+    /// Returns true if a room may run on this node now. Only a cluster forbids it: among nodes with fixed names, the door
+    /// decides which requests come here.
+    pub fn may_run(&self, room: &RoomId) -> bool {
+        let cluster = self.homes.in_cluster();
+        cluster.is_none_or(|homes| homes.lease.covers(shard_of(&self.project, room)))
+    }
+
+    /// Returns true if what a room says may leave this node now.
+    pub fn is_certain(&self) -> bool {
+        self.homes.in_cluster().is_none_or(|homes| homes.lease.is_certain())
+    }
+
+    /// Returns true if rooms come to this node and leave it while it runs.
+    pub fn may_move(&self) -> bool {
+        self.homes.in_cluster().is_some()
+    }
+
+    /// Returns true if a room has one of these shards.
+    pub fn is_among(&self, room: &RoomId, shards: &ShardSet) -> bool {
+        shards.has(shard_of(&self.project, room))
     }
 }
 
@@ -100,11 +237,14 @@ mod tests {
         for number in 0..300 {
             let party = PartyName::parse("main").unwrap();
             let room = RoomId::new(party, &number.to_string(), 256).unwrap();
-            let of = |at: usize| homes[at].elsewhere("chat", &room).map(PeerNode::name);
+            let of = |at: usize| match homes[at].of("chat", &room) {
+                Home::Peer(peer, _) => Some(peer.name().clone()),
+                Home::Here | Home::Nobody => None,
+            };
             let here: Vec<usize> = (0..3).filter(|at| of(*at).is_none()).collect();
             let [home] = here[..] else { panic!("room {number} lives on {here:?}") };
             for at in (0..3).filter(|at| *at != home) {
-                assert_eq!(of(at), Some(homes[home].own()));
+                assert_eq!(of(at).as_ref(), Some(homes[home].own()));
             }
             lived[home] += 1;
         }

@@ -21,6 +21,8 @@ struct CronEntry {
     running: Option<u64>,
     /// An operator who asked for calls now.
     asked: Option<oneshot::Sender<CronOutcome>>,
+    /// Whether this node makes its calls. Only for an operator does a node make those of another one.
+    is_here: bool,
 }
 
 /// The calls of one time.
@@ -72,12 +74,37 @@ impl CronTable {
         }
     }
 
+    /// Notes which crons this node makes the calls of. Returns true if it makes those of a cron that was another node's.
+    pub(super) fn take_over(&mut self, is_here: impl Fn(&Cron) -> bool) -> bool {
+        let mut is_new = false;
+        for entry in &mut self.0 {
+            let was_here = std::mem::replace(&mut entry.is_here, is_here(&entry.cron));
+            is_new |= entry.is_here && !was_here;
+        }
+        is_new
+    }
+
+    /// Takes over what other nodes have noted since.
+    pub(super) fn catch_up(&mut self, notes: &CronNotes) {
+        for entry in self.0.iter_mut().filter(|entry| entry.running.is_none()) {
+            let noted = notes.get(&entry.cron.setting.name);
+            let ahead = noted.filter(|noted| {
+                noted.setting == entry.note.setting && noted.done_ms > entry.note.done_ms
+            });
+            if let Some(ahead) = ahead {
+                entry.note = ahead.clone();
+                entry.next_ms = entry.cron.schedule.next_after(ahead.done_ms);
+            }
+        }
+    }
+
     /// Returns the calls that are due, and the next planned time.
     pub(super) fn due(&mut self, now_ms: u64) -> (Vec<CronJob>, Option<u64>) {
         let (mut jobs, mut next) = (Vec::new(), None);
         for entry in self.0.iter_mut().filter(|entry| entry.running.is_none()) {
             let (at_ms, cause) = match (entry.asked.take(), entry.next_ms) {
                 (Some(reply), _) => (now_ms, CronCause::Asked(reply)),
+                _ if !entry.is_here => continue,
                 (None, Some(next_ms)) if next_ms <= now_ms => {
                     let last = entry.cron.schedule.last_within(entry.note.done_ms, now_ms);
                     (last.unwrap_or(next_ms), CronCause::Planned)
@@ -152,6 +179,6 @@ impl CronEntry {
         // After the machine's clock was set back, the times since then come again.
         note.done_ms = note.done_ms.min(now_ms);
         let next_ms = cron.schedule.next_after(note.done_ms);
-        Self { cron: Arc::new(cron), note, next_ms, running: None, asked: None }
+        Self { cron: Arc::new(cron), note, next_ms, running: None, asked: None, is_here: true }
     }
 }

@@ -39,6 +39,9 @@ use room_store::StoreError;
 use std::sync::Arc;
 use tokio::time::Instant;
 
+/// What a client reads whose room is another node's.
+pub(crate) const MOVED: &str = "the room moves to another node";
+
 /// The reason why a room's loop ended.
 #[derive(Debug)]
 pub enum Stopped {
@@ -451,8 +454,12 @@ impl Actor {
         report!(error, self.turns.log(), [], "the room breaks: its storage failed: {error}");
         self.turns.tap.failed("storage", &error.to_string());
         self.turns.rest();
-        let room_error = RoomError::from(error.clone());
-        self.turns.outlet.abandon(&room_error, &CloseFrame::new(1011, "the room's storage failed"));
+        let (room_error, frame) = match error {
+            // Its clients find it on another node.
+            StoreError::Displaced => (RoomError::Moved, CloseFrame::new(1012, MOVED)),
+            _ => (error.clone().into(), CloseFrame::new(1011, "the room's storage failed")),
+        };
+        self.turns.outlet.abandon(&room_error, &frame);
         self.mailbox.close().fail(&room_error);
         Stopped::Broken(error)
     }

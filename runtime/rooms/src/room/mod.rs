@@ -36,6 +36,7 @@ mod ticks;
 mod turns;
 mod usage;
 
+pub(crate) use actor::MOVED;
 pub use actor::{Actor, ActorReport, ClientWindow, Stopped};
 pub use deliveries::{ClientDelivery, DeliveryAck, OfferRefused};
 pub use edit::Edit;
@@ -152,6 +153,9 @@ pub enum RoomError {
     /// The node stops.
     #[error("the server is shutting down")]
     Draining,
+    /// Another node of the cluster runs it, or is about to.
+    #[error("the room moves to another node")]
+    Moved,
 }
 
 impl RoomError {
@@ -165,6 +169,7 @@ impl RoomError {
                 | Self::TimedOut
                 | Self::Gone
                 | Self::Draining
+                | Self::Moved
         )
     }
 }

@@ -1,7 +1,8 @@
 //! The one way out of a room. Owns the connections and the outputs that wait for them.
 //!
-//! Invariant: outputs leave only through the gate, in the order of the turns. It does not know guests or
-//! where commits go: it asks for their outcomes.
+//! Invariant: outputs leave only through the gate, in the order of the turns, and only while this node's right to run the
+//! room is certain. After one that could not leave, none leaves. It does not know guests or where commits go: it asks for
+//! their outcomes.
 
 mod presence;
 
@@ -37,6 +38,8 @@ pub(super) struct Outlet {
     held_bytes: usize,
     /// What has left the gate for other servers and rooms, and was not taken yet.
     let_out: Vec<LetOut>,
+    /// Whether an output came when another node might have run the room already.
+    is_displaced: bool,
     parts: Arc<RoomParts>,
 }
 
@@ -180,7 +183,16 @@ impl Outlet {
         let roster = Roster::new(figures, tap, log, &parts.limits);
         let gate = OutputGate::default();
         let (exchanges, let_out) = (Exchanges::new(parts.clone()), Vec::new());
-        Self { roster, exchanges, presence: None, gate, held_bytes: 0, let_out, parts }
+        Self {
+            roster,
+            exchanges,
+            presence: None,
+            gate,
+            held_bytes: 0,
+            let_out,
+            is_displaced: false,
+            parts,
+        }
     }
 
     /// Takes a turn's outputs. `commit` is the offset at which its writes are durable, if it wrote.
@@ -222,7 +234,7 @@ impl Outlet {
     /// Releases everything that has become durable.
     ///
     /// # Errors
-    /// The error by which a commit was lost: nothing that the gate holds may ever leave.
+    /// The error by which a commit was lost, or [`StoreError::Displaced`]: nothing that the gate holds may ever leave.
     pub(super) fn release(
         &mut self,
         settled: impl Fn(Offset) -> Settled,
@@ -230,7 +242,7 @@ impl Outlet {
         while let Some(release) = self.gate.release(&settled)? {
             self.let_out(release);
         }
-        Ok(())
+        if self.is_displaced { Err(StoreError::Displaced) } else { Ok(()) }
     }
 
     /// Returns true if something waits to become durable.
@@ -255,6 +267,12 @@ impl Outlet {
 
     fn let_out(&mut self, release: HeldTurn) {
         self.held_bytes -= release.bytes();
+        if self.is_displaced || !self.parts.homes.is_certain() {
+            // The room ends when it next asks what may leave.
+            self.is_displaced = true;
+            release.reply.fail(&RoomError::Moved);
+            return;
+        }
         if let Some(since) = release.since {
             self.parts.metrics.gate_seconds.record(since.elapsed());
         }

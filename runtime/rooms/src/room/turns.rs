@@ -25,6 +25,7 @@ use super::roster::NumberedOutputs;
 use super::ticks::Ticks;
 use super::usage::Usage;
 use super::{RoomError, RoomOrders, StartFallback, boxed};
+use crate::cluster::ProjectHomes;
 use crate::taps::{RoomTap, Taps};
 use remembering::StoredLog;
 use room_core::byte_budget::ByteBudget;
@@ -71,6 +72,8 @@ pub struct RoomParts {
     pub bytes: ByteBudget,
     /// The budget of what rooms remember of their messages.
     pub history: ByteBudget,
+    /// Which rooms live on this node, and whether what they say may leave it.
+    pub homes: ProjectHomes,
     /// The ways to other servers and rooms.
     pub outside: Arc<dyn Outside>,
 }

@@ -210,6 +210,7 @@ impl Rooms {
         if state.draining {
             return Err(RoomError::Draining.into());
         }
+        self.check_lives_here(room)?;
         let party = state.party(room)?;
         if let Some(resident) = state.running.get(room) {
             let is_open = Arc::ptr_eq(resident.runs(party), &entrance.party);

@@ -310,6 +310,7 @@ impl RoomsState {
         if self.draining {
             return Err(RoomError::Draining);
         }
+        parts.check_lives_here(room)?;
         if let Some(resident) = self.running.get(room) {
             return Ok(ResidentLookup::Running(resident.clone()));
         }
@@ -330,6 +331,7 @@ impl RoomsState {
         if self.draining {
             return Err(RoomError::Draining);
         }
+        parts.check_lives_here(room)?;
         self.check_not_aside(room.party())?;
         let next = self.new_resident(room, ResidentPhase::Waiting, parts);
         let before = self.running.insert(room.clone(), next.clone());

@@ -7,6 +7,7 @@ mod posts;
 mod presence;
 mod requests;
 mod returns;
+mod shards;
 mod streams;
 mod timers;
 mod webhooks;

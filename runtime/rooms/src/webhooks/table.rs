@@ -200,6 +200,31 @@ impl WebhookTable {
         true
     }
 
+    /// Leaves a webhook to the node that runs its room now.
+    pub(super) fn leave(&mut self, id: &WebhookId) {
+        if let Some(webhook) = self.all.remove(id) {
+            match webhook.dead_ms {
+                Some(dead_ms) => drop(self.dead.remove(&(dead_ms, id.clone()))),
+                None => self.waiting -= 1,
+            }
+        }
+        if let Some(line) = self.rooms.get_mut(&id.room) {
+            line.due.retain(|(_, job)| *job != id.job);
+            line.sending = line.sending.filter(|job| *job != id.job);
+        }
+        self.changes.remove(id);
+        self.settle(&id.room);
+    }
+
+    /// Leaves all webhooks but those that are being sent.
+    pub(super) fn leave_idle(&mut self) {
+        let idle = |id: &WebhookId| {
+            self.rooms.get(&id.room).is_none_or(|line| line.sending != Some(id.job))
+        };
+        let idle: Vec<WebhookId> = self.all.keys().filter(|id| idle(id)).cloned().collect();
+        idle.iter().for_each(|id| self.leave(id));
+    }
+
     /// Returns the ids of those that wait.
     pub(super) fn waiting_ids(&self) -> Vec<WebhookId> {
         let waiting = self.all.iter().filter(|(_, webhook)| webhook.dead_ms.is_none());
@@ -411,6 +436,26 @@ mod tests {
         assert_eq!(table.dead_ids(), [id("b", 3)]);
         assert_eq!(table.take_changes()[&id("a", 2)], None);
         assert!(!table.retry(&id("b", 3), 0, &limits), "the line is full");
+    }
+
+    #[test]
+    fn webhooks_that_are_left_to_another_node_leave_no_trace() {
+        let limits = Limits::default();
+        let (a1, a2, b1, dead) = (id("a", 1), id("a", 2), id("b", 1), id("c", 1));
+        let mut table = table(&[a1.clone(), a2.clone(), b1.clone()], &limits);
+        let buried = Webhook { dead_ms: Some(1), ..Webhook::new(WebhookEvent::Connected, None, 1) };
+        table.add(dead, buried, &limits);
+        assert_eq!(taken(&mut table, 100, 1), std::slice::from_ref(&a1));
+        table.leave_idle();
+        assert_eq!(table.counts(), WebhookCounts { waiting: 1, dead: 0 });
+        assert_eq!((taken(&mut table, 100, 9), table.next_ms()), (vec![], None));
+        table.leave(&a1);
+        assert_eq!(table.counts(), WebhookCounts::default());
+        let ended = table.ended(a1.clone(), failed(), 100, &limits);
+        assert_eq!((ended, table.take_changes().len()), (WebhookFate::Gone, 0));
+        // It comes again with the store's bytes.
+        table.add(a1.clone(), Webhook::new(WebhookEvent::Connected, None, 200), &limits);
+        assert_eq!(taken(&mut table, 200, 9), [a1]);
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 use super::super::Store;
 use super::super::testing::Disk;
+use super::cluster::Cluster;
 use room_core::limits::Limits;
+use room_database::SHARDS;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// The remains of a store after its process or its machine stops: a disk in memory, or a folder.
+/// The remains of a store after its process or its machine stops: a disk in memory, a folder, or a cluster's database.
 pub(super) struct Image {
     kind: Kind,
     scratch: tempfile::TempDir,
@@ -15,6 +18,7 @@ pub(super) struct Image {
 enum Kind {
     Memory(Disk),
     Folder(PathBuf),
+    Cluster(Arc<Cluster>, String),
 }
 
 impl Image {
@@ -27,11 +31,19 @@ impl Image {
         Self { kind: Kind::Folder(scratch.path().join("0")), scratch, taken: 0 }
     }
 
+    /// A store on a cluster's database. Each has a project of its own.
+    pub(super) fn of_cluster(cluster: Arc<Cluster>, project: String) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        Self { kind: Kind::Cluster(cluster, project), scratch, taken: 0 }
+    }
+
     /// Opens a store on it.
     pub(super) fn store(&self, limits: &Limits) -> Store {
         match &self.kind {
             Kind::Memory(disk) => disk.store(limits),
             Kind::Folder(dir) => Store::open(dir, limits).unwrap(),
+            // Each life of a process is another incarnation.
+            Kind::Cluster(cluster, project) => cluster.node(0..SHARDS).store_with(project, limits),
         }
     }
 
@@ -43,7 +55,7 @@ impl Image {
     /// Returns the folder, if it is one.
     pub(super) fn dir(&self) -> &Path {
         match &self.kind {
-            Kind::Memory(_) => self.scratch(),
+            Kind::Memory(_) | Kind::Cluster(..) => self.scratch(),
             Kind::Folder(dir) => dir,
         }
     }

@@ -1,14 +1,16 @@
 //! Random lives of a few rooms, against a plain map: turns that are kept and turns that are dropped, reads
 //! and listings, alarms, evictions, crashes of the process and of the machine, exports.
 //!
-//! Both stores run the same lives. A failure is shrunk, and prints the remaining steps. For more lives, a
+//! All stores run the same lives. A failure is shrunk, and prints the remaining steps. For more lives, a
 //! quarter of the number of cases: `PROPTEST_CASES=10000 cargo test -p room-runtime --lib plain_map`.
 
 use super::super::testing::Disk;
 use super::super::{CommitExtras, LastUse, OutboundChange, RoomContent, RoomStore, Store};
+use super::cluster::Cluster;
 use super::image::Image;
 use bytes::Bytes;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use room_core::id::{ModuleHash, PartyName, RoomId, SequenceNumber};
 use room_core::jobs::{JobsChange, Wake};
 use room_core::limits::Limits;
@@ -16,6 +18,7 @@ use room_core::span::{Direction, Key, ListOptions, Overlay};
 use room_core::turn::{Turn, Writes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const ROOMS: usize = 3;
 
@@ -177,6 +180,9 @@ impl World {
             snapshot_log_bytes: 400,
             copy_slice_bytes: 50,
             room_cache_bytes_max: 60,
+            room_loaded_bytes_max: 120,
+            database_page_rows_max: 3,
+            database_page_bytes_max: 50,
             store_retry_ms: 1,
             ..Limits::default()
         };
@@ -442,7 +448,8 @@ fn listed(keys: &BTreeMap<Key, Bytes>, options: &ListOptions) -> Vec<(Key, Bytes
 }
 
 fn live(place: Image, steps: &[Step]) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let mut world = World::on(place);
         for step in steps {
@@ -472,4 +479,16 @@ proptest! {
     fn a_store_on_disk_is_a_plain_map(steps in prop::collection::vec(step(), 1..40)) {
         live(Image::of_folder(), &steps);
     }
+}
+
+/// All lives have one database, and each has a project of its own.
+#[test]
+fn a_store_on_a_database_is_a_plain_map() {
+    let (cluster, projects) = (Cluster::start(), AtomicU32::new(0));
+    let lives = TestRunner::new(a_quarter()).run(&prop::collection::vec(step(), 1..40), |steps| {
+        let project = projects.fetch_add(1, Ordering::Relaxed).to_string();
+        live(Image::of_cluster(cluster.clone(), project), &steps);
+        Ok(())
+    });
+    lives.unwrap();
 }

@@ -435,6 +435,7 @@ fn store_with(tree: Arc<dyn Tree>, disk: &Disk, limits: &Limits) -> Store {
         id: 1,
         opened: 1,
         last: Offset::default(),
+        place: None,
         limits,
         metrics: Metrics::new().store,
     })

@@ -133,6 +133,7 @@ fn name_of(error: &DoorError) -> SessionErrorName {
         | DoorError::AddressFull(_)
         | DoorError::ForwardsFull(_)
         | DoorError::HooksFull(_)
+        | DoorError::Moving
         | DoorError::NodeDown(_)
         | DoorError::NodeSilent(_) => Name::Busy,
         DoorError::ConnectsTooFast { .. } => Name::TooFast,
@@ -149,6 +150,7 @@ fn name_of(error: &DoorError) -> SessionErrorName {
             RoomError::TimedOut => Name::TimedOut,
             RoomError::Gone => Name::Stopped,
             RoomError::Draining => Name::Draining,
+            RoomError::Moved => Name::Elsewhere,
             RoomError::NotYours | RoomError::Over => Name::Over,
             RoomError::Presence(refusal) => match refusal {
                 PresenceRefusal::NotKept => Name::NoPresence,

@@ -103,7 +103,9 @@ impl Outlet {
         if self.presence.as_mut().is_some_and(|own| own.expire(now)) {
             self.answer(None, Reply::Nobody);
         }
-        if let Some(event) = self.presence.as_mut().and_then(|own| own.flush(now)) {
+        let event = self.presence.as_mut().and_then(|own| own.flush(now));
+        // A room that another node may run by now says nothing.
+        if let Some(event) = event.filter(|_| !self.is_displaced && self.parts.homes.is_certain()) {
             self.roster.present(&event);
         }
     }

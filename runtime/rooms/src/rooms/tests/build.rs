@@ -26,13 +26,22 @@ impl TestNode {
 
     /// Makes a node on such a disk, with these limits and a changed party.
     pub(super) async fn of(disk: Disk, limits: Limits, change: impl FnOnce(&mut Party)) -> Self {
+        Self::among(ProjectHomes::default(), disk, limits, change).await
+    }
+
+    /// Makes such a node among others.
+    pub(super) async fn among(
+        homes: ProjectHomes,
+        disk: Disk,
+        limits: Limits,
+        change: impl FnOnce(&mut Party),
+    ) -> Self {
         let limits = Arc::new(Limits { door_instances_max: 1, ..limits });
         let guests = GuestHost::alone(&limits).unwrap();
         let module = guests.engine.load(&room_test_guest::guest("puppet").into()).unwrap();
         let metrics = Metrics::new();
         let store = disk.counted_store(&limits, metrics.store.clone());
         let times = (Clock::system(), Served::from(0));
-        let homes = ProjectHomes::default();
         let rooms = Rooms::new(store, times, &guests, metrics.rooms.clone(), homes);
         let mut party = Party {
             code: Code { module, vars: Arc::default(), mint: None },
