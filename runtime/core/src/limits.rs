@@ -242,6 +242,7 @@ limits! {
     node_heartbeat_ms: "ms" = 500, "Time between two heartbeats of a node in its cluster", "the next heartbeat is sent";
     node_lease_ms: "ms" = 2_000, "Time after its last heartbeat for which a node of a cluster is alive", "the others take over its rooms, and it runs none until it has joined again";
     project_retry_ms: "ms" = 5_000, "Time after which a node of a cluster tries again to serve a project's version that it could not load", "it is tried again";
+    project_claim_ms_max: "ms" = 30_000, "Time that an operator's change of a project waits while its node of a cluster takes over another node's change", "409";
     shard_look_ms: "ms" = 50, "Time between two looks of a node at who has which rooms, while they move; otherwise it is `node_heartbeat_ms`", "the next look";
     shards_leave_max: "shards" = 64, "Shards, of 1,024, whose rooms a node gives to other nodes at the same time", "the others follow";
     home_wait_ms_max: "ms" = 5_000, "Time that a request waits while its room is on the way to another node", "503; a WebSocket is closed with 1013";
@@ -401,6 +402,7 @@ impl Limits {
             node_heartbeat_ms: process.node_heartbeat_ms,
             node_lease_ms: process.node_lease_ms,
             project_retry_ms: process.project_retry_ms,
+            project_claim_ms_max: process.project_claim_ms_max,
             shard_look_ms: process.shard_look_ms,
             shards_leave_max: process.shards_leave_max,
             home_wait_ms_max: process.home_wait_ms_max,

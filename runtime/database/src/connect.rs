@@ -52,7 +52,6 @@ impl Database {
         let mut client = database.client().await?;
         schema::migrate(&mut client).await?;
         drop(client);
-        database.warn_of_losses().await?;
         Ok(database)
     }
 
@@ -139,7 +138,13 @@ impl Database {
     }
 
     /// Warns the operator of a server that acknowledges what a crash undoes.
-    async fn warn_of_losses(&self) -> Result<(), DatabaseError> {
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn warn_of_losses(&self) -> Result<(), DatabaseError> {
         let asked = "SELECT name FROM unnest(ARRAY['fsync', 'synchronous_commit']) AS name
             WHERE current_setting(name, true) = 'off'";
         for row in self.query(asked, &[]).await? {

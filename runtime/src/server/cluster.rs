@@ -62,6 +62,7 @@ impl Cluster {
     /// As [`Membership::join`].
     pub(super) async fn join(config: &ClusterConfig, limits: &Limits) -> Result<Self, ServeError> {
         let database = Database::open(&config.database, limits).await?;
+        database.warn_of_losses().await?;
         let records = ClusterRecords::open(&config.database, limits).await?;
         let name = config.node.name().clone();
         let records = RecordHome::open(records, Vault::new(&config.key), name).await?;

@@ -6,6 +6,7 @@
 
 use super::ServerCore;
 use super::records::{KeepError, RecordHome};
+use super::slots::Changer;
 use room_core::limits::{ms, size};
 use room_database::{RecordMark, RecordState};
 use tokio::task::JoinSet;
@@ -88,7 +89,8 @@ impl ServerCore {
     /// Brings a project to the state of the records. Returns whether it got there.
     async fn catch_up_one(&self, home: &RecordHome, name: &str) -> bool {
         // An operator changes it here at this moment. The next look comes back to it.
-        let Ok(claim) = self.0.slots.claim(name, usize::MAX) else { return false };
+        let claim = self.0.slots.claim(name, usize::MAX, Changer::Follower);
+        let Ok(claim) = claim else { return false };
         let caught_up = match home.records().project(name).await {
             Ok(record) => self.catch_up((&claim, home), name, record.as_ref()).await,
             Err(error) => Err(KeepError::from(error).into()),

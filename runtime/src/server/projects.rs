@@ -12,9 +12,9 @@ use super::folder::{FolderCreation, FoundProject, GONE, ProjectFolder, remove_al
 use super::records::{KeepError, RecordHome};
 use super::release::Release;
 use super::site::{self, ChangedProject, Site, SiteError};
-use super::slots::{ClaimError, ProjectClaim, SlotState};
+use super::slots::{Changer, ClaimError, ProjectClaim, SlotState};
 use room_core::limits::fixed::PROJECTS_MAX;
-use room_core::limits::size;
+use room_core::limits::{ms, size};
 use room_database::{ProjectRecord, RecordState};
 use room_store::blocking;
 use std::fs;
@@ -187,8 +187,11 @@ impl ServerCore {
 
     /// Takes the right to change a project, in a cluster on all nodes, and brings it to the state of the records.
     async fn claim(&self, project: &str, max: usize) -> Result<ProjectClaim, ApiError> {
-        let claim = self.0.slots.claim(project, max).map_err(|error| match error {
-            ClaimError::Busy => ApiError::from(SiteError::Busy),
+        let patience = ms(self.0.limits.project_claim_ms_max);
+        let claimed = tokio::time::timeout(patience, self.0.slots.claim_soon(project, max)).await;
+        let busy = ClaimError::Busy(Changer::Follower);
+        let claim = claimed.unwrap_or(Err(busy)).map_err(|error| match error {
+            ClaimError::Busy(_) => ApiError::from(SiteError::Busy),
             ClaimError::Full => {
                 let problem = format!("there are {PROJECTS_MAX} projects already");
                 SiteError::Wrong(vec![problem]).into()

@@ -1,21 +1,39 @@
 //! The projects of a server by their names. Owns who may change one.
 //!
 //! Invariant: at most one change of a project is under way, from its first look at the project to its end. A second
-//! change during that time is refused. Readers never wait for a change. It does not know what changes are.
+//! change during that time is refused, or waits while the node follows another node. Readers never wait for a change. It
+//! does not know what changes are.
 
 use super::site::Site;
 use room_core::lock::lock;
 use room_database::RecordChange;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::Notify;
 
 /// The projects. Cheap to clone; clones share them.
 #[derive(Clone, Default)]
-pub(super) struct ProjectSlots(Arc<Mutex<BTreeMap<String, ProjectSlot>>>);
+pub(super) struct ProjectSlots(Arc<SlotsInner>);
+
+#[derive(Default)]
+struct SlotsInner {
+    slots: Mutex<BTreeMap<String, ProjectSlot>>,
+    /// Notified when a claim ends.
+    freed: Notify,
+}
 
 struct ProjectSlot {
     held: SlotState,
-    changing: bool,
+    changer: Option<Changer>,
+}
+
+/// Who changes a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changer {
+    /// An operator, by a request to this node.
+    Operator,
+    /// This node, which follows the records of its cluster.
+    Follower,
 }
 
 /// The state of a name.
@@ -33,7 +51,7 @@ pub(super) enum SlotState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClaimError {
     /// Another change is under way.
-    Busy,
+    Busy(Changer),
     /// There are as many projects as the limit allows.
     Full,
 }
@@ -41,7 +59,7 @@ pub(super) enum ClaimError {
 impl ProjectSlots {
     /// Adds a project before any change can start.
     pub(super) fn insert(&self, name: String, held: SlotState) {
-        self.lock().insert(name, ProjectSlot { held, changing: false });
+        self.lock().insert(name, ProjectSlot { held, changer: None });
     }
 
     /// Removes a name that turned out not to be a project, before any change can start.
@@ -69,21 +87,47 @@ impl ProjectSlots {
     ///
     /// # Errors
     /// [`ClaimError`].
-    pub(super) fn claim(&self, name: &str, max: usize) -> Result<ProjectClaim, ClaimError> {
+    pub(super) fn claim(
+        &self,
+        name: &str,
+        max: usize,
+        changer: Changer,
+    ) -> Result<ProjectClaim, ClaimError> {
         let mut slots = self.lock();
         let count = slots.len();
+        let changer = Some(changer);
         match slots.get_mut(name) {
-            Some(slot) if slot.changing => return Err(ClaimError::Busy),
-            Some(slot) => slot.changing = true,
+            Some(ProjectSlot { changer: Some(other), .. }) => return Err(ClaimError::Busy(*other)),
+            Some(slot) => slot.changer = changer,
             None if count >= max => return Err(ClaimError::Full),
             None => {
-                slots.insert(
-                    name.to_owned(),
-                    ProjectSlot { held: SlotState::Nothing, changing: true },
-                );
+                slots.insert(name.to_owned(), ProjectSlot { held: SlotState::Nothing, changer });
             }
         }
         Ok(ProjectClaim { slots: self.clone(), name: name.to_owned(), right: Mutex::new(None) })
+    }
+
+    /// As [`ProjectSlots::claim`] for an operator. Waits while this node follows another node's change.
+    ///
+    /// # Errors
+    /// [`ClaimError`].
+    ///
+    /// # Cancel safety
+    /// Nothing is held while it waits.
+    pub(super) async fn claim_soon(
+        &self,
+        name: &str,
+        max: usize,
+    ) -> Result<ProjectClaim, ClaimError> {
+        loop {
+            let freed = self.0.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            match self.claim(name, max, Changer::Operator) {
+                Err(ClaimError::Busy(Changer::Follower)) => freed.await,
+                claimed => return claimed,
+            }
+        }
     }
 
     /// Removes all projects, and returns the open ones.
@@ -96,7 +140,7 @@ impl ProjectSlots {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, ProjectSlot>> {
-        lock(&self.0)
+        lock(&self.0.slots)
     }
 }
 
@@ -142,7 +186,7 @@ impl ProjectClaim {
     /// Returns true if no other project is being changed.
     pub(super) fn is_alone(&self) -> bool {
         let slots = self.slots.lock();
-        slots.iter().all(|(name, slot)| !slot.changing || *name == self.name)
+        slots.iter().all(|(name, slot)| slot.changer.is_none() || *name == self.name)
     }
 }
 
@@ -150,11 +194,13 @@ impl Drop for ProjectClaim {
     fn drop(&mut self) {
         let mut slots = self.slots.lock();
         if let Some(slot) = slots.get_mut(&self.name) {
-            slot.changing = false;
+            slot.changer = None;
             if matches!(slot.held, SlotState::Nothing) {
                 slots.remove(&self.name);
             }
         }
+        drop(slots);
+        self.slots.0.freed.notify_waiters();
     }
 }
 
@@ -166,21 +212,39 @@ mod tests {
     fn a_slot_has_one_holder_at_a_time_and_keeps_its_value() {
         let slots = ProjectSlots::default();
         slots.insert("old".to_owned(), SlotState::Broken("hurt".to_owned()));
-        let claim = slots.claim("old", 2).unwrap();
-        assert_eq!(slots.claim("old", 2).err(), Some(ClaimError::Busy));
-        assert!(claim.is_alone());
-        let other = slots.claim("new", 2).unwrap();
-        assert!(!claim.is_alone());
-        assert_eq!(slots.claim("more", 2).err(), Some(ClaimError::Full));
+        let claim = |name: &str, max| slots.claim(name, max, Changer::Operator);
+        let held = claim("old", 2).unwrap();
+        assert_eq!(claim("old", 2).err(), Some(ClaimError::Busy(Changer::Operator)));
+        assert!(held.is_alone());
+        let other = claim("new", 2).unwrap();
+        assert!(!held.is_alone());
+        assert_eq!(claim("more", 2).err(), Some(ClaimError::Full));
         let names = |slots: &ProjectSlots| {
             slots.all().into_iter().map(|(name, held)| (name, held.err())).collect::<Vec<_>>()
         };
         assert_eq!(names(&slots), [("old".to_owned(), Some("hurt".to_owned()))]);
         drop(other);
-        assert!(slots.claim("more", 2).is_ok());
-        claim.put(SlotState::Nothing);
-        assert_eq!(slots.claim("old", 2).err(), Some(ClaimError::Busy));
-        drop(claim);
-        assert!(names(&slots).is_empty() && slots.claim("old", 1).is_ok());
+        assert!(claim("more", 2).is_ok());
+        held.put(SlotState::Nothing);
+        assert_eq!(claim("old", 2).err(), Some(ClaimError::Busy(Changer::Operator)));
+        drop(held);
+        assert!(names(&slots).is_empty() && claim("old", 1).is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_operator_waits_while_its_node_follows_another_one_and_not_for_an_operator() {
+        let slots = ProjectSlots::default();
+        let following = slots.claim("chat", 1, Changer::Follower).unwrap();
+        let waiting = tokio::spawn({
+            let slots = slots.clone();
+            async move { slots.claim_soon("chat", 1).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(following);
+        let held = waiting.await.unwrap().unwrap();
+        let busy = slots.claim_soon("chat", 1).await.err();
+        assert_eq!(busy, Some(ClaimError::Busy(Changer::Operator)));
+        drop(held);
     }
 }
