@@ -75,6 +75,11 @@ fn a_page_follows_a_task_through_a_crash() {
 }
 
 #[test]
+fn two_pages_see_who_is_here_and_who_types() {
+    check("lounge");
+}
+
+#[test]
 fn two_pages_without_a_websocket_notify_each_other_through_a_crash() {
     check("notifications");
 }

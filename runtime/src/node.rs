@@ -8,7 +8,8 @@ mod outsiders;
 mod place;
 mod renames;
 
-pub(crate) use place::{NodeFigures, NodePlace};
+use place::PlaceGuard;
+pub(crate) use place::{NodeFigures, NodePlace, PlacedRooms};
 
 use hashbrown::HashMap;
 use outsiders::{publishers_of, receiver_of, ticket_key};
@@ -66,6 +67,8 @@ pub(crate) struct Node {
     stop: CancellationToken,
     /// The tasks that ring alarms, call rooms for crons, end unused rooms and send webhooks; empty once the node has stopped them.
     wakers: Mutex<Vec<JoinHandle<()>>>,
+    /// In a cluster, its rooms' place on the list of those that follow the shards.
+    _placed: Option<PlaceGuard>,
 }
 
 /// What a project has of its process.
@@ -224,7 +227,7 @@ impl Node {
         let (limits, counts) = (guests.limits.clone(), metrics.store.clone());
         let store = match (share.cluster, storage) {
             (Some(place), _) => {
-                let NodePlace { database, lease } = place.clone();
+                let NodePlace { database, lease, .. } = place.clone();
                 Store::shared(database, lease, share.project, &limits, counts)?
             }
             (None, StorageConfig::Disk(dir)) => Store::open_counted(dir, &limits, counts)?,
@@ -235,6 +238,7 @@ impl Node {
         let served = Served::from(store.service()?.served_ms);
         let homes = ProjectHomes::new(share.forwarder.homes().clone(), share.project);
         let rooms = Rooms::new(store.clone(), (clock, served), &guests, counts, homes);
+        let placed = share.cluster.map(|place| place.rooms.add(rooms.clone()));
         let dir = match storage {
             StorageConfig::Disk(dir) => Some(dir.as_path()),
             StorageConfig::Memory => None,
@@ -275,6 +279,7 @@ impl Node {
             deploying: Mutex::new(()),
             wakers: Mutex::new(wakers),
             stop,
+            _placed: placed,
         })
     }
 

@@ -42,7 +42,7 @@ export interface PartySocketOptions extends RoomAddress {
   minUptime?: number;
   /** Milliseconds that a connection may take to open. Default 4,000. */
   connectionTimeout?: number;
-  /** Retries after which it gives up. Default: no end. */
+  /** Retries after which it gives up, of the socket and of each room of it. Default: no end. */
   maxRetries?: number;
   /** Messages that wait for a connection; further ones are dropped. Default: no bound. */
   maxEnqueuedMessages?: number;
@@ -94,9 +94,9 @@ export interface RoomClientOptions extends PartySocketOptions {
   transports?: TransportName[];
   /** False for a server that does not speak `room.1`: messages are sent as they are. Default true. */
   session?: boolean;
-  /** Milliseconds that an acknowledgement may take. Default 10,000. */
+  /** Milliseconds that an acknowledgement may take. Default 10,000; `Infinity`: no bound. */
   ackTimeout?: number;
-  /** Milliseconds without a frame after which the client asks whether the server is there. Default 30,000. */
+  /** Milliseconds without a frame after which the client asks whether the server is there. Default 30,000; `Infinity`: never. */
   heartbeat?: number;
   /** Milliseconds for which a page may be hidden before its client pauses. Default 30 minutes; `Infinity`: never. */
   pauseAfter?: number;
@@ -306,7 +306,8 @@ export class PartySocket extends Room {
   readonly shouldReconnect: boolean;
 
   /**
-   * Closes for good: only `reconnect` opens it again. The `close` event is dispatched before this returns.
+   * Closes for good: only `reconnect` opens it again. The `close` event is dispatched before this returns. Over event streams
+   * and polls, messages that were sent before are still on their way for at most 5 s.
    * @throws if the code or the reason is invalid; nothing has changed then.
    */
   close(code?: number, reason?: string): void;

@@ -138,6 +138,53 @@ for (const [way, stops, count] of WAYS) {
       assert.equal(client.transport, way);
     });
 
+    test("a client comes back to a room that says nothing, and sends to it", async () => {
+      const { host, cut } = await proxy(stops);
+      const { client, opens, closes, says } = await visit({ host, id: "ada", room: `${way}-silent`, ...options });
+      // The next poll is on its way, when the room has answered.
+      assert.equal(await says(), "hello ada");
+      await client.send("quiet", { ack: true });
+      while (closes.waiting > 0) await closes.next();
+      cut();
+      assert.equal((await closes.next()).code, 1006);
+      assert.equal((await opens.next()).arrival, "resumed");
+      await client.send("quiet", { ack: true });
+      assert.deepEqual([closes.waiting, client.transport], [0, way]);
+    });
+
+    test("what was sent before a close arrives, and in order", async () => {
+      const { host } = await proxy(stops);
+      const witness = await visit({ host: server.host, room: `${way}-drained` });
+      assert.match(await witness.says(), /^hello/);
+      const { client } = await visit({ host, room: `${way}-drained`, id: "ada", ...options });
+      assert.equal(await witness.says(), "joined ada");
+      for (const word of ["one", "two", "three"]) client.send(`others ${word}`);
+      client.close();
+      for (const word of ["one", "two", "three"]) assert.equal(await witness.says(), word);
+    });
+
+    test("it sees who is here, what they show, and that they leave", async () => {
+      const { host } = await proxy(stops);
+      const room = { party: "lounge", room: `${way}-present` };
+      const { client: bob } = await visit({ host, id: "bob", ...room, ...options });
+      const changes = events(bob, "presence");
+      const { client: ada } = await visit({ host: server.host, id: "ada", ...room });
+      assert.deepEqual([bob.transport, ada.transport], [way, "websocket"]);
+      const shows = async (color) => {
+        while (bob.presence.users.get("ada")?.data.color !== color) await changes.next();
+      };
+      ada.presence.set({ color: "red" });
+      await shows("red");
+      ada.presence.set({ color: "blue" });
+      await shows("blue");
+      ada.presence.set(null);
+      await shows(undefined);
+      assert.equal(bob.presence.users.size, 0);
+      const errors = events(bob, "error");
+      bob.presence.set({});
+      assert.equal((await errors.next()).error.code, "no_socket");
+    });
+
     test("a close has its code, and a final one is final", async () => {
       const { host } = await proxy(stops);
       const { client, closes } = await visit({ host, room: `${way}-close`, ...options });

@@ -137,6 +137,35 @@ describe("acknowledgements and the queue", () => {
     assert.equal((await visit.frames.next()).data, "y");
   });
 
+  test("a message takes the place of one that had no answer in time", async () => {
+    const { client, visit } = await joined({ ackTimeout: Infinity });
+    const none = client.send("0", { ack: true, timeout: 50 });
+    const owed = Array.from({ length: 128 }, (_, at) => failure(client.send(`${at + 1}`, { ack: true })));
+    assert.equal((await failure(none)).code, "no_answer");
+    for (let at = 0; at <= 128; at++) assert.equal((await visit.frames.next()).data, `${at}`);
+    client.close();
+    for (const error of await Promise.all(owed)) assert.equal(error.code, "closed");
+  });
+
+  test("a time without an end is none for a timer", async () => {
+    const warnings = [];
+    const warned = ({ name }) => warnings.push(name);
+    process.on("warning", warned);
+    try {
+      const times = ["heartbeat", "ackTimeout", "connectionTimeout", "minUptime", "pauseAfter", "maxReconnectionDelay"];
+      const endless = Object.fromEntries(times.map((name) => [name, Infinity]));
+      const { client, visit } = await joined({ ...endless, reconnectionDelayGrowFactor: Infinity });
+      const sent = client.send("x", { ack: true });
+      const { type, ref } = await visit.frames.next();
+      assert.equal(type, "send");
+      visit.say({ type: "ack", channel: 0, ref });
+      await sent;
+      assert.deepEqual(warnings, []);
+    } finally {
+      process.off("warning", warned);
+    }
+  });
+
   test("a full queue refuses further messages and keeps the ones it has", async () => {
     for (const [bound, texts] of [[{ maxEnqueuedMessages: 2 }, ["a", "b"]], [{ maxEnqueuedBytes: 4 }, ["aa", "ü"]]]) {
       const client = connect({ startClosed: true, ...bound });
@@ -251,6 +280,52 @@ describe("several rooms", () => {
     assert.equal(await visit.ended.next(), 1000, "no room is left");
   });
 
+  test("a room that is left and entered again at once is joined once", async () => {
+    const { client, visit } = await joined();
+    const den = client.join("den", { query: async () => ({ word: "hi" }) });
+    const opens = events(den, "open");
+    den.leave();
+    den.enter();
+    const { type, room, ref } = await visit.frames.next();
+    assert.deepEqual([type, room], ["join", "den"]);
+    visit.joined({ channel: 1, ref });
+    await opens.next();
+    den.send("hi");
+    assert.equal((await visit.frames.next()).data, "hi");
+  });
+
+  test("a socket whose last room gets one of its own is closed", async () => {
+    const { client, visit } = await joined();
+    const den = client.join("den");
+    const opens = events(den, "open");
+    visit.joined({ channel: 1, ref: (await visit.frames.next()).ref });
+    await opens.next();
+    client.leave();
+    assert.equal((await visit.frames.next()).type, "leave");
+    visit.say({ type: "closed", channel: 1, code: 1012, reason: "moved" });
+    const { type, ref } = await visit.frames.next();
+    assert.equal(type, "join");
+    visit.say({ type: "error", ref, code: "elsewhere", message: "another node" });
+    assert.equal(await visit.ended.next(), 1000);
+    (await peer.visits.next()).joined();
+    await opens.next();
+    assert.deepEqual([client.status, den.status], ["closed", "open"]);
+  });
+
+  test("a room that closes right after each join is tried as often as a socket", async () => {
+    const { client, visit } = await joined({ maxRetries: 2, minUptime: 60_000 });
+    const den = client.join("den");
+    const closes = events(den, "close");
+    for (let channel = 1; channel <= 3; channel++) {
+      visit.joined({ channel, ref: (await visit.frames.next()).ref });
+      visit.say({ type: "closed", channel, code: 1013, reason: "too slow" });
+      assert.equal((await closes.next()).code, 1013);
+    }
+    assert.deepEqual([den.status, client.status], ["closed", "open"]);
+    den.enter();
+    assert.equal((await visit.frames.next()).type, "join");
+  });
+
   test("when the first room is refused, the others connect without it", async () => {
     const client = connect();
     const den = client.join("den");
@@ -301,6 +376,19 @@ describe("tokens", () => {
     assert.equal((await errors.next()).error.code, "unauthorized");
     visit.socket.close(1012);
     assert.deepEqual((await peer.visits.next()).offered, ["room.1", "bearer.t3"]);
+  });
+
+  test("a token is renewed also if the answer to the one before was lost", async () => {
+    const { client, visit, opens } = await joined({ token: () => "t" });
+    const expires = { type: "error", channel: 0, code: "token_expires", message: "soon", retry_ms: 30_000 };
+    visit.say(expires);
+    assert.equal((await visit.frames.next()).type, "token");
+    client.reconnect();
+    const back = await peer.visits.next();
+    back.joined();
+    await opens.next();
+    back.say(expires);
+    assert.equal((await back.frames.next()).type, "token");
   });
 
   test("a token that has ended is replaced once, and a second refusal is final", async () => {
@@ -407,6 +495,25 @@ describe("a network or a page that goes away", () => {
     }
   });
 
+  test("a client that never pauses waits for the network all the same", async () => {
+    const at = page();
+    try {
+      const client = connect(far(), PartySocket);
+      const statuses = events(client, "status");
+      const visit = await peer.visits.next();
+      assert.deepEqual([(await statuses.next()).status], ["open"]);
+      at.online(false);
+      visit.socket.terminate();
+      assert.equal((await statuses.next()).status, "offline");
+      at.online(true);
+      await peer.visits.next();
+      client.close();
+      assert.ok(at.isAlone());
+    } finally {
+      at.restore();
+    }
+  });
+
   test("a page that is hidden for long pauses, and comes back to its connection when it is seen", async () => {
     const at = page();
     try {
@@ -475,6 +582,13 @@ describe("a page of partysocket", () => {
     assert.equal(JSON.parse((await messages.next()).data).type, "joined");
     client.send('{"type":"ping","ref":1}');
     assert.deepEqual(await visit.frames.next(), { type: "ping", ref: 1 });
+  });
+
+  test("gives by its own query where it comes back, where the client does not know", async () => {
+    const own = { _since: "1-2", _resume: "s", _rewind: "3" };
+    connect({ protocols: ["room.ids"], query: () => own }, PartySocket);
+    const { query } = await peer.visits.next();
+    assert.deepEqual(Object.fromEntries(query), { _pk: "ada", ...own });
   });
 
   test("finds the same interface on both clients", () => {

@@ -257,3 +257,30 @@ test("a client that leaves is gone at once, and one that is lost is expected bac
   client.close();
   assert.equal(await witness.says(), "left ada 1000");
 });
+
+test("what a client shows is seen by the others, also if it shows it while it is away, and a flag ends by itself", async () => {
+  const way = await network();
+  const room = { party: "lounge", room: "present" };
+  const { client: bob } = await visit({ ...room, id: "bob" });
+  const changes = events(bob, "presence");
+  const { client: ada, opens, closes } = await visit({ ...room, host: way.host, id: "ada" });
+  const seen = async (holds) => {
+    while (!holds(bob.presence.users.get("ada"))) await changes.next();
+  };
+  ada.presence.set({ color: "red" });
+  await seen((user) => user?.data.color === "red");
+  ada.presence.flag("typing", 2_000);
+  await seen((user) => user.flags.includes("typing"));
+  await seen((user) => user.flags.length === 0);
+  assert.deepEqual(bob.presence.users.get("ada").data, { color: "red" });
+  way.cut();
+  await closes.next();
+  ada.presence.set({ color: "blue" });
+  assert.equal((await opens.next()).arrival, "resumed");
+  await seen((user) => user.data.color === "blue");
+  way.cut();
+  await closes.next();
+  ada.presence.set(null);
+  assert.equal((await opens.next()).arrival, "resumed");
+  await seen((user) => user === undefined);
+});

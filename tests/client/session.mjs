@@ -214,6 +214,47 @@ describe("rooms", () => {
     assert.deepEqual(den.events(), []);
   });
 
+  test("a room that is left and entered again at once has the newer connection alone", () => {
+    const { session, make, open, frames } = begin();
+    const den = make();
+    open();
+    session.join(den.member, { room: "den" });
+    session.leave(den.member);
+    session.join(den.member, { room: "den" });
+    frames();
+    session.hear({ type: "joined", channel: 1, ref: 1, arrival: "new", at: null });
+    assert.deepEqual(frames(), [{ type: "leave", channel: 1, ref: 3 }]);
+    assert.equal(den.member.channel, undefined);
+    session.hear({ type: "joined", channel: 2, ref: 2, arrival: "new", at: null });
+    // The server replaced the older one, and says so.
+    session.hear({ type: "closed", channel: 1, code: 4409, reason: "replaced" });
+    assert.equal(den.member.channel, 2);
+    assert.deepEqual(den.events().map(([type, { channel }]) => [type, channel]), [["joined", 2]]);
+  });
+
+  test("a refusal of an older join is not told", () => {
+    const { session, make, open } = begin();
+    const den = make();
+    open();
+    session.join(den.member, { room: "den" });
+    session.leave(den.member);
+    session.join(den.member, { room: "den" });
+    session.hear({ type: "error", ref: 1, code: "busy", message: "no" });
+    assert.deepEqual(den.events(), []);
+  });
+
+  test("the first room is left although it is entered again before the server has answered", () => {
+    const { session, member, events, frames } = begin();
+    session.opened(member, SOCKET);
+    session.leave(member);
+    session.join(member, { room: "lobby" });
+    frames();
+    session.hear({ type: "joined", channel: 0, secret: "s", at: "7-1", arrival: "new" });
+    assert.deepEqual(frames(), [{ type: "leave", channel: 0, ref: 2 }]);
+    session.hear({ type: "joined", channel: 1, ref: 1, secret: "t", at: "7-1", arrival: "new" });
+    assert.deepEqual([member.channel, member.secret, events().length], [1, "t", 1]);
+  });
+
   test("what waits in a room that is left is refused", () => {
     const { session, member, open } = begin();
     open();
@@ -299,6 +340,7 @@ describe("presence", () => {
     open();
     const shown = { type: "presence", channel: 0, data: { color: "red" } };
     assert.deepEqual(frames(), [{ ...shown, ref: 1 }]);
+    session.hear({ type: "ack", channel: 0, ref: 1 });
     session.lost();
     open({ arrival: "resumed" });
     assert.deepEqual(frames(), []);
@@ -307,9 +349,53 @@ describe("presence", () => {
     assert.deepEqual(frames(), [{ ...shown, ref: 2 }]);
     member.presence.set(null);
     assert.deepEqual(frames(), [{ type: "presence", channel: 0, data: null, ref: 3 }]);
+    session.hear({ type: "ack", channel: 0, ref: 3 });
     session.lost();
     open({ arrival: "gap" });
     assert.deepEqual(frames(), []);
+  });
+
+  test("what has no answer is said again to each connection, until it has one", () => {
+    for (const data of [{ color: "red" }, null]) {
+      for (const arrival of ["resumed", "continued", "gap", "new"]) {
+        const { session, member, open, frames } = begin();
+        open();
+        member.presence.set({ color: "blue" });
+        session.hear({ type: "ack", channel: 0, ref: 1 });
+        session.lost();
+        member.presence.set(data);
+        frames();
+        open({ arrival });
+        assert.deepEqual(frames(), [{ type: "presence", channel: 0, data, ref: 2 }]);
+        // The answer is lost, too.
+        session.lost();
+        open({ arrival });
+        assert.deepEqual(frames(), [{ type: "presence", channel: 0, data, ref: 3 }]);
+        session.hear({ type: "ack", channel: 0, ref: 3 });
+        session.lost();
+        open({ arrival: "resumed" });
+        assert.deepEqual(frames(), []);
+      }
+    }
+  });
+
+  test("an answer to an older value is none to the newest, and only what may succeed later is tried again", () => {
+    const { session, member, open, frames } = begin();
+    open();
+    member.presence.set(1);
+    member.presence.set(2);
+    session.hear({ type: "ack", channel: 0, ref: 1 });
+    const back = () => {
+      frames();
+      session.lost();
+      open({ arrival: "resumed" });
+      return frames().map(({ data }) => data);
+    };
+    assert.deepEqual(back(), [2]);
+    session.hear({ type: "error", channel: 0, ref: 3, code: "busy", message: "full", retry_ms: 9 });
+    assert.deepEqual(back(), [2]);
+    session.hear({ type: "error", channel: 0, ref: 4, code: "too_large", message: "no" });
+    assert.deepEqual(back(), []);
   });
 
   test("a flag that is shown again and again is a frame each half of its time", () => {
@@ -321,6 +407,25 @@ describe("presence", () => {
     now = 2_600;
     presence.flag("typing", 5_000);
     assert.deepEqual(said.map((keys) => keys.for_ms), [5_000, 5_000, 0, 5_000]);
+  });
+
+  test("a flag is sent at once if it is to end earlier, was refused, or went away with its user", () => {
+    const said = [];
+    const presence = new Presence((keys, answered) => said.push({ ...keys, answered }), () => 0);
+    const sent = () => said.splice(0).map((keys) => keys.for_ms);
+    presence.flag("typing", 60_000);
+    presence.flag("typing", 1_000);
+    assert.deepEqual(sent(), [60_000, 1_000]);
+    presence.flag("typing", 1_000);
+    presence.flag("typing", 2_000);
+    assert.deepEqual(sent(), []);
+    presence.set(null);
+    presence.flag("typing", 1_000);
+    const [, { answered }] = said;
+    assert.deepEqual(sent(), [undefined, 1_000]);
+    answered(new RoomError("not_present", ""));
+    presence.flag("typing", 1_000);
+    assert.deepEqual(sent(), [1_000]);
   });
 
   test("a refusal is an error of the room", () => {

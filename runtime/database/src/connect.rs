@@ -42,10 +42,28 @@ impl Database {
     /// # Cancel safety
     /// If dropped before it returns, the schema is as it was, or whole.
     pub async fn open(settings: &DatabaseSettings, limits: &Limits) -> Result<Self, DatabaseError> {
+        Self::open_with(settings, limits, RecyclingMethod::Fast).await
+    }
+
+    /// As [`Database::open`], but a connection that is taken out of the pool again is asked for a sign of life before: one
+    /// whose last answer did not come is closed then.
+    pub(crate) async fn open_verified(
+        settings: &DatabaseSettings,
+        limits: &Limits,
+    ) -> Result<Self, DatabaseError> {
+        Self::open_with(settings, limits, RecyclingMethod::Verified).await
+    }
+
+    async fn open_with(
+        settings: &DatabaseSettings,
+        limits: &Limits,
+        recycling: RecyclingMethod,
+    ) -> Result<Self, DatabaseError> {
+        let connections_max = size(limits.database_connections_max);
         let database = Self {
-            pool: pool(settings, limits, size(limits.database_connections_max))?,
+            pool: pool(settings, limits, connections_max, recycling)?,
             // Each connection leaves it as soon as it is open.
-            beside: pool(settings, limits, 1)?,
+            beside: pool(settings, limits, 1, RecyclingMethod::Fast)?,
             patience: ms(limits.database_answer_ms_max),
             runtime: Handle::current(),
         };
@@ -170,20 +188,31 @@ impl Database {
     }
 }
 
+/// How long a connection is quiet before either end asks for a sign of life.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
 /// Makes a pool without a connection.
 fn pool(
     settings: &DatabaseSettings,
     limits: &Limits,
     connections_max: usize,
+    recycling_method: RecyclingMethod,
 ) -> Result<Pool, DatabaseError> {
     let patience = Some(ms(limits.database_answer_ms_max));
     let mut config = settings.config().clone();
     config.connect_timeout(ms(limits.database_connect_ms_max));
-    // The server gives up what nobody waits for any longer, and with it the locks.
+    // A server that vanished is noticed on each connection, also on one that waits in the pool.
+    config.tcp_user_timeout(ms(limits.database_answer_ms_max));
+    config.keepalives_idle(KEEPALIVE);
+    // The server gives up what nobody waits for any longer, and what a node has held that vanished, and with it the locks.
     let given = config.get_options().unwrap_or_default();
-    let options = format!("{given} -c statement_timeout={}", limits.database_answer_ms_max);
+    let (answer_ms, idle_s) = (limits.database_answer_ms_max, KEEPALIVE.as_secs());
+    let options = format!(
+        "{given} -c statement_timeout={answer_ms} -c tcp_keepalives_idle={idle_s} \
+         -c tcp_keepalives_interval={idle_s} -c tcp_keepalives_count=3"
+    );
     config.options(options.trim_start());
-    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = ManagerConfig { recycling_method };
     let manager = match settings.may_use_tls() {
         true => Manager::from_config(config, MakeRustlsConnect::new(trust()), manager),
         false => Manager::from_config(config, NoTls, manager),
@@ -192,7 +221,7 @@ fn pool(
         .max_size(connections_max)
         .wait_timeout(patience)
         .create_timeout(Some(ms(limits.database_connect_ms_max)))
-        .recycle_timeout(patience)
+        .recycle_timeout(Some(ms(limits.database_connect_ms_max)))
         .runtime(Runtime::Tokio1)
         .build()
         .map_err(|error| DatabaseError::Unreachable(error.to_string()))

@@ -336,6 +336,10 @@ impl Membership {
             let added = rows::add(client, own, (program, lease_ms), takes_shards);
             if let Some(incarnation) = database.within(added).await? {
                 lease.renew(incarnation, sent, pace.certain());
+                if !takes_shards && self.0.takes_shards.load(Ordering::Acquire) {
+                    // `take_shards` was called meanwhile, and found the row of before.
+                    database.within(rows::take_part(client, incarnation)).await?;
+                }
                 return Ok(());
             }
             let holder = database.within(rows::holder(client, own.name().as_str())).await?;

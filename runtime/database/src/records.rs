@@ -69,7 +69,7 @@ impl ClusterRecords {
     pub async fn open(settings: &DatabaseSettings, limits: &Limits) -> Result<Self, DatabaseError> {
         let limits =
             Limits { database_connections_max: RECORD_CONNECTIONS_MAX as u64, ..limits.clone() };
-        let database = Database::open(settings, &limits).await?;
+        let database = Database::open_verified(settings, &limits).await?;
         Ok(Self { database, changes: Arc::new(Semaphore::new(RECORD_CHANGES_MAX)) })
     }
 
@@ -134,26 +134,31 @@ impl ClusterRecords {
         RecordChange::begin((self.database.clone(), client), name, place).await
     }
 
-    /// Removes what the rooms of a project have stored, in bounded steps, and then the project. Its deletion has begun. If
-    /// it fails, another call goes on where this one ended.
+    /// Removes what the rooms of a project have stored, in bounded steps, and then the project, which has this number. Its
+    /// deletion has begun. If it fails, another call goes on where this one ended.
     ///
     /// # Errors
     /// [`DatabaseError`].
     ///
     /// # Cancel safety
     /// If dropped before it returns, another call goes on.
-    pub async fn purge(&self, name: &str) -> Result<(), DatabaseError> {
+    pub async fn purge(&self, name: &str, project: i64) -> Result<(), DatabaseError> {
         let client = self.database.client().await?;
         let page = i64::try_from(PURGED_ROWS_MAX).unwrap_or(i64::MAX);
+        // Another node may purge the project, too, and an operator may deploy one of this name again meanwhile: a statement
+        // sees the rows of that one only if it also sees that this one is gone.
         let text = "DELETE FROM room.entries WHERE (store, key) IN (\
                         SELECT e.store, e.key FROM room.entries e JOIN room.stores s ON s.store = e.store \
-                        WHERE s.project = $1 LIMIT $2)";
-        let step = async || Ok(client.execute(text, &[&name, &page]).await?);
+                        JOIN room.projects p ON p.name = s.project \
+                        WHERE s.project = $1 AND p.project = $3 AND p.deleted LIMIT $2)";
+        let step = async || Ok(client.execute(text, &[&name, &page, &project]).await?);
         while self.database.within(step()).await? > 0 {}
         let end = async {
-            client.execute("DELETE FROM room.stores WHERE project = $1", &[&name]).await?;
-            let text = "DELETE FROM room.projects WHERE name = $1 AND deleted";
-            client.execute(text, &[&name]).await?;
+            let text = "DELETE FROM room.stores USING room.projects p WHERE stores.project = $1 \
+                            AND p.name = $1 AND p.project = $2 AND p.deleted";
+            client.execute(text, &[&name, &project]).await?;
+            let text = "DELETE FROM room.projects WHERE name = $1 AND project = $2 AND deleted";
+            client.execute(text, &[&name, &project]).await?;
             Ok(())
         };
         self.database.within(end).await

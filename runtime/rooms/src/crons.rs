@@ -10,7 +10,7 @@ mod table;
 pub use table::{CronAskError, CronReport};
 
 use crate::rooms::Rooms;
-use calls::Calls;
+use calls::{Calls, CallsEnd};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use room_core::config::Cron;
 use room_core::id::RoomId;
@@ -119,7 +119,11 @@ impl Crons {
 
     /// Makes the calls of one time, and notes how they ended.
     async fn work(&self, job: CronJob) {
-        let Some(outcome) = Calls::of(self, &job).run().await else { return };
+        let outcome = match Calls::of(self, &job).run().await {
+            CallsEnd::Made(outcome) => outcome,
+            CallsEnd::NotHere => return self.table().left(&job),
+            CallsEnd::Removed => return,
+        };
         if self.table().ended(&job, &outcome) {
             self.note();
         }

@@ -7,13 +7,15 @@ use super::records::RecordHome;
 use super::site::Site;
 use super::vault::{Vault, VaultKey};
 use super::{ServeError, ServerCore};
-use crate::node::NodePlace;
+use crate::node::{NodePlace, PlacedRooms};
 use room_core::config::PeerNode;
 use room_core::limits::{Limits, ms};
 use room_core::metrics::level;
 use room_database::{
-    ClusterNode, ClusterRecords, Database, DatabaseSettings, Membership, ShardMap, ShardOrder,
+    ClusterNode, ClusterRecords, Database, DatabaseSettings, Lease, Membership, ShardMap,
+    ShardOrder,
 };
+use room_rooms::rooms::Rooms;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,7 +70,8 @@ impl Cluster {
         let records = RecordHome::open(records, Vault::new(&config.key), name).await?;
         let program = env!("CARGO_PKG_VERSION");
         let membership = Membership::join_idle(&database, &config.node, program, limits).await?;
-        let place = NodePlace { database, lease: membership.lease().clone() };
+        let (lease, rooms) = (membership.lease().clone(), PlacedRooms::default());
+        let place = NodePlace { database, lease, rooms };
         Ok(Self { membership, place, records, is_open: Arc::default() })
     }
 
@@ -132,16 +135,22 @@ impl ClusterTasks {
     ///
     /// # Cancel safety
     /// If dropped before it returns, the other nodes take the shards over when the heartbeats end.
-    pub(super) async fn leave(self, limits: &Limits) {
+    pub(super) async fn leave(mut self, lease: &Lease, limits: &Limits) {
         self.leave.cancel();
         let max = limits.drain_ms_max.saturating_add(limits.drain_spread_ms);
-        match tokio::time::timeout(ms(max), self.membership).await {
+        match tokio::time::timeout(ms(max), &mut self.membership).await {
             Ok(Ok(())) => tracing::info!("this node has left its cluster"),
             // It panicked, which was logged. The other nodes notice the end of its heartbeats.
-            Ok(Err(_)) => {}
-            Err(_) => tracing::warn!(
-                "not all rooms were handed over within drain_ms_max; the other nodes take them over"
-            ),
+            Ok(Err(_)) => lease.end(),
+            Err(_) => {
+                tracing::warn!(
+                    "not all rooms were handed over within drain_ms_max; the other nodes take them over"
+                );
+                // It must not hand a shard over while the rooms close, of which it would not know.
+                self.membership.abort();
+                drop((&mut self.membership).await);
+                lease.end();
+            }
         }
         self.stop.cancel();
         for task in self.following {
@@ -169,18 +178,18 @@ impl ServerCore {
     async fn carry_out(self, order: ShardOrder) {
         // An order whose giver is gone has no effect any more.
         match order {
-            ShardOrder::Taken(_) => self.open_sites().iter().for_each(|site| site.shards_taken()),
+            ShardOrder::Taken(_) => self.placed().iter().for_each(Rooms::took_shards),
             ShardOrder::Leave { shards, done } => {
-                self.at_all(move |site| {
+                self.at_all(move |rooms| {
                     let shards = shards.clone();
-                    async move { site.leave_shards(&shards).await }
+                    async move { rooms.leave_shards(&shards).await }
                 })
                 .await;
                 let _gone = done.send(());
             }
             ShardOrder::Stop { done } => {
                 self.0.metrics.cluster.places_lost.increment(1);
-                self.at_all(|site| async move { site.stop_rooms().await }).await;
+                self.at_all(|rooms| async move { rooms.leave_all().await }).await;
                 self.catch_up_before_rooms().await;
                 let _gone = done.send(());
             }
@@ -188,12 +197,16 @@ impl ServerCore {
     }
 
     /// Does the same at all projects at once, and waits for its end.
-    async fn at_all<F: Future<Output = ()> + Send + 'static>(&self, act: impl Fn(Arc<Site>) -> F) {
+    async fn at_all<F: Future<Output = ()> + Send + 'static>(&self, act: impl Fn(Rooms) -> F) {
         let mut running = JoinSet::new();
-        for site in self.open_sites() {
-            running.spawn(act(site));
+        for rooms in self.placed() {
+            running.spawn(act(rooms));
         }
         running.join_all().await;
+    }
+
+    fn placed(&self) -> Vec<Rooms> {
+        self.0.cluster.as_ref().map(|cluster| cluster.place.rooms.all()).unwrap_or_default()
     }
 
     fn open_sites(&self) -> Vec<Arc<Site>> {

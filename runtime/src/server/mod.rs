@@ -343,8 +343,8 @@ impl ServerCore {
 
     /// Leaves the cluster, and stops all rooms.
     async fn close(&self, in_cluster: Option<ClusterTasks>) {
-        if let Some(in_cluster) = in_cluster {
-            in_cluster.leave(&self.0.limits).await;
+        if let Some((in_cluster, cluster)) = in_cluster.zip(self.0.cluster.as_ref()) {
+            in_cluster.leave(cluster.membership.lease(), &self.0.limits).await;
         }
         let mut closing = tokio::task::JoinSet::new();
         for site in self.0.slots.take() {

@@ -87,7 +87,10 @@ impl ServerCore {
             Some(home) => match home.records().project(name).await.map_err(KeepError::from)? {
                 None => return Ok(SlotState::Nothing),
                 Some(record) if record.state == RecordState::Deleted => {
-                    home.records().purge(name).await.map_err(KeepError::from)?;
+                    home.records()
+                        .purge(name, record.mark.project)
+                        .await
+                        .map_err(KeepError::from)?;
                     return Ok(SlotState::Nothing);
                 }
                 Some(record) => Catalog::of_record(home, name, Some(&record))?,
@@ -324,19 +327,20 @@ impl ServerCore {
     pub(super) async fn delete(&self, project: &str) -> Result<(), ApiError> {
         let claim = self.claim(project, usize::MAX).await?;
         let (held, folder) = (claim.held(), ProjectFolder::of(&self.projects_dir(), project));
+        let mut number = 0;
         match self.records() {
             None if matches!(held, SlotState::Nothing) => {
                 return Err(ApiError::NoProject(project.to_owned()));
             }
             None => blocking(|| folder.begin_deletion())?,
-            Some(_) => delete_record(project, &claim).await?,
+            Some(_) => number = delete_record(project, &claim).await?,
         }
         claim.put(SlotState::Nothing);
         if let SlotState::Open(site) = held {
             site.close().await;
         }
         if let Some(home) = self.records() {
-            let purged = home.records().purge(project).await;
+            let purged = home.records().purge(project, number).await;
             purged.map_err(|error| ApiError::HalfDeleted(project.to_owned(), error))?;
         }
         blocking(|| folder.remove()).map_err(|error| {
@@ -368,18 +372,17 @@ impl ServerCore {
     }
 }
 
-/// Records in the cluster's database that the deletion of a claimed project has begun.
-async fn delete_record(project: &str, claim: &ProjectClaim) -> Result<(), ApiError> {
+/// Records in the cluster's database that the deletion of a claimed project has begun. Returns the project's number.
+async fn delete_record(project: &str, claim: &ProjectClaim) -> Result<i64, ApiError> {
     let right = claim.right().ok_or(SiteError::Busy)?;
-    match right.found().map(|record| record.state) {
-        None => Err(ApiError::NoProject(project.to_owned())),
-        Some(RecordState::Served) => Ok(right.delete().await.map_err(KeepError::from)?),
+    let Some(record) = right.found() else { return Err(ApiError::NoProject(project.to_owned())) };
+    let (number, state) = (record.mark.project, record.state);
+    match state {
+        RecordState::Served => right.delete().await.map_err(KeepError::from)?,
         // It has begun already, and goes on.
-        Some(RecordState::Deleted) => {
-            right.leave().await;
-            Ok(())
-        }
+        RecordState::Deleted => right.leave().await,
     }
+    Ok(number)
 }
 
 /// Returns the names of the projects on disk. Remains of deleted projects are removed.

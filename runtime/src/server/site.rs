@@ -22,7 +22,6 @@ use room_core::config::{
 use room_core::limits::Limits;
 use room_core::limits::fixed::{VARIABLE_BYTES_MAX, VARIABLES_MAX};
 use room_core::lock::lock;
-use room_database::ShardSet;
 use room_door::Forwarder;
 use room_operator::Operator;
 use room_rooms::rooms::GuestHost;
@@ -476,27 +475,6 @@ impl Site {
 
     fn assets_dir(&self) -> PathBuf {
         self.folder.path().join("assets")
-    }
-
-    /// Searches for the alarms and webhooks of the rooms that have come to this node.
-    pub(super) fn shards_taken(&self) {
-        self.node.shards_taken();
-    }
-
-    /// Stops the rooms of these shards between two turns.
-    ///
-    /// # Cancel safety
-    /// If dropped before it returns, the rooms still stop.
-    pub(super) async fn leave_shards(&self, shards: &ShardSet) {
-        self.node.leave_shards(shards).await;
-    }
-
-    /// Stops all rooms, because this node has no right to run them any more.
-    ///
-    /// # Cancel safety
-    /// If dropped before it returns, the rooms still stop.
-    pub(super) async fn stop_rooms(&self) {
-        self.node.stop_rooms().await;
     }
 
     /// Returns how many rooms and clients the project has on this node.

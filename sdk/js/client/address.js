@@ -5,6 +5,9 @@
 /** The value, or what the function returns, or what that promise brings. */
 export const valueOf = async (given) => (typeof given === "function" ? given() : given);
 
+/** A timer, and none for what is longer than any timer: such a time never passes. */
+export const after = (ms, then) => (ms < 2 ** 31 ? setTimeout(then, ms) : undefined);
+
 /** A random text that nobody else has. */
 export function makeId() {
   // Pages without TLS have no randomUUID.

@@ -3,7 +3,7 @@
 // Invariant: one try runs at a time, and what belongs to an older one is not listened to. A try that fails is followed by a
 // later one, until the rooms want none. It does not know what rooms say.
 
-import { addressOf, isNear, queryOf, readHost, valueOf, withQuery } from "./address.js";
+import { addressOf, after, isNear, queryOf, readHost, valueOf, withQuery } from "./address.js";
 import { ROOM_PROTOCOL } from "./frames.js";
 import { CLOSED, CONNECTING, OPEN, eventOf } from "./room.js";
 import { RoomError, Session } from "./session.js";
@@ -11,6 +11,9 @@ import { AWAY, LOST, overWebSocket } from "./websocket.js";
 
 /** Clients that lost the same server come back spread over this part of their delay. */
 const SPREAD = 0.2;
+
+/** No delay is longer, before a part is added: timers would end it at once. */
+const DELAY_MS_MAX = 2 ** 30;
 
 /** By the host: the transport that worked last on this page. */
 const remembered = new Map();
@@ -87,6 +90,7 @@ export class Link {
     if (!this.#rooms.includes(room)) this.#rooms.push(room);
     room._wanted = true;
     room._member.gone = false;
+    room._tries = 0;
     if (this.#phase === "open" && this.#opened) this.#also(room);
     else if (this.#phase === "idle") this.connect(0);
     room._refresh();
@@ -97,7 +101,10 @@ export class Link {
     this.#hangUp(code, reason);
     if (!this.#rooms.includes(room)) this.#rooms.push(room);
     room._wanted = true;
-    for (const own of this.#rooms) own._member.gone = own._shut = own._renewed = false;
+    for (const own of this.#rooms) {
+      own._member.gone = own._shut = own._renewed = false;
+      own._tries = 0;
+    }
     this.#retries = 0;
     // Before the application is told, which may call this or `close` in turn: the latest call counts.
     this.connect(0);
@@ -120,6 +127,7 @@ export class Link {
   /** Leaves one room. */
   leave(room) {
     this.#session.leave(room._member);
+    this.#still(room);
     this.#rooms = this.#rooms.filter((own) => own !== room);
     this.#end(room, 1000, "", true);
   }
@@ -143,7 +151,7 @@ export class Link {
     else if (type === "error") room._error(detail);
     else if (type === "joined") {
       room._renewed = false;
-      room._tries = 0;
+      room._up = after(this.option("minUptime"), () => { room._tries = 0; });
       room._opened(detail);
     } else if (type === "closed") this.#closed(room, detail.code, detail.reason);
     else if (type === "expires") this.#renew(room, detail.retryMs);
@@ -165,7 +173,14 @@ export class Link {
     clearTimeout(this.#timer);
     clearTimeout(this.#uptime);
     clearTimeout(this.#pulse);
-    for (const room of this.#rooms) clearTimeout(room._again);
+    for (const room of this.#rooms) this.#still(room);
+  }
+
+  /** Ends what the room waits for. */
+  #still(room) {
+    clearTimeout(room._again);
+    clearTimeout(room._up);
+    room._run = null;
   }
 
   /** Closes the carrier. It throws if the code or the reason is invalid, and then nothing has changed. */
@@ -177,6 +192,7 @@ export class Link {
   #part() {
     this.#halt();
     this.#carrier = null;
+    this.#asking = false;
     this.#session.lost();
   }
 
@@ -190,14 +206,23 @@ export class Link {
 
   /** The room is over: it wants to be told, and no more. */
   #end(room, code, reason, wasClean) {
-    room._wanted = false;
-    if (this.#wanting.length === 0) {
-      this.#carrier?.close(1000);
-      this.#part();
-      this.#rest();
-    }
-    room._refresh();
+    this.#quit(room);
     room._closed(code, reason, wasClean);
+  }
+
+  /** The room is wanted no more. */
+  #quit(room) {
+    room._wanted = false;
+    this.#restAlone();
+    room._refresh();
+  }
+
+  /** Closes the carrier if it leads to no room any more. */
+  #restAlone() {
+    if (this.#wanting.length > 0) return;
+    this.#carrier?.close(1000);
+    this.#part();
+    this.#rest();
   }
 
   /** Tries again after a while, unless it was tried often enough. */
@@ -220,7 +245,7 @@ export class Link {
 
   #delay(count) {
     const grown = this.option("minReconnectionDelay") * this.option("reconnectionDelayGrowFactor") ** (count - 1);
-    return Math.min(grown, this.option("maxReconnectionDelay")) * (1 + SPREAD * Math.random());
+    return Math.min(grown, this.option("maxReconnectionDelay"), DELAY_MS_MAX) * (1 + SPREAD * Math.random());
   }
 
   async #begin(mine) {
@@ -245,7 +270,9 @@ export class Link {
 
   #open(first, { asked, offered, token, mine, Socket, Other }) {
     const { _member: { secret, since }, _options: options } = first;
-    const query = { _pk: first._pk, ...asked, _rewind: options.rewind, _since: secret && since, _resume: secret };
+    // What the client has none of, the page may give by its own query.
+    const back = secret && { _since: since, _resume: secret };
+    const query = { _pk: first._pk, ...asked, ...(options.rewind !== undefined && { _rewind: options.rewind }), ...back };
     const session = this.option("session");
     const protocols = [offered ?? (session ? ROOM_PROTOCOL : [])].flat();
     if (token && !Other) {
@@ -268,9 +295,10 @@ export class Link {
     for (const room of this.#wanting) room._began();
     this.#first = first;
     const at = (query) => withQuery(address, query);
-    const given = { at, query, protocols, session, token, Socket, fetch, heard };
+    const timeout = this.option("connectionTimeout");
+    const given = { at, query, protocols, session, token, Socket, fetch, heard, timeout };
     this.#latest = this.#carrier = Other ? new Other(given) : overWebSocket(given);
-    this.#timer = setTimeout(() => this.#late(first, mine), this.option("connectionTimeout"));
+    this.#timer = after(timeout, () => this.#late(first, mine));
   }
 
   #wasOpened(first, can) {
@@ -279,7 +307,7 @@ export class Link {
     this.#can = can;
     this.#heardAt = Date.now();
     remembered.set(this.#host, this.#name);
-    this.#uptime = setTimeout(() => { this.#retries = 0; }, this.option("minUptime"));
+    this.#uptime = after(this.option("minUptime"), () => { this.#retries = 0; });
     this.#session.opened(first._member, can);
     this.#enter("open");
     if (can.rooms) this.#beat();
@@ -290,6 +318,9 @@ export class Link {
   async #also(room, fresh = false) {
     if (!this.#can.rooms) return this.#moveOut(room);
     const mine = this.#try;
+    const run = room._run = {};
+    // The room may have been left, and entered again.
+    const isOver = () => this.#try !== mine || room._run !== run || !room._wanted;
     room._began();
     try {
       const { query, token, rewind } = room._options;
@@ -297,11 +328,11 @@ export class Link {
       // The server knows what the first room has shown.
       const ask = token ?? (fresh || this.#first._options.token !== common ? common : undefined);
       const [asked, shown] = await Promise.all([valueOf(query), valueOf(ask)]);
-      if (this.#try !== mine || !room._wanted) return;
+      if (isOver()) return;
       const { name: party, room: name, _pk: id } = room;
       this.#session.join(room._member, { party, room: name, id, query: queryOf(asked), token: shown, rewind });
     } catch (error) {
-      if (this.#try !== mine) return;
+      if (isOver()) return;
       room._error(asError(error));
       this.#later(room, 0);
     }
@@ -313,12 +344,14 @@ export class Link {
     const link = new Link(this.option);
     room._moveTo(link);
     link.enter(room);
+    this.#restAlone();
   }
 
-  /** Joins the room again after a while. */
+  /** Joins the room again after a while, unless it was tried often enough. */
   #later(room, ms) {
-    room._tries = (room._tries ?? 0) + 1;
-    clearTimeout(room._again);
+    this.#still(room);
+    if (room._tries >= this.option("maxRetries")) return this.#quit(room);
+    room._tries += 1;
     const mine = this.#try;
     room._again = setTimeout(() => {
       if (this.#try === mine && room._wanted) this.#also(room, room._renewed);
@@ -333,8 +366,8 @@ export class Link {
     room._error(error);
     const mayRenew = code === "unauthorized" && this.#mayRenew(room);
     if (retry_ms !== undefined || mayRenew) {
-      room._closed(close ?? 1013, message, true);
-      return this.#later(room, retry_ms);
+      this.#later(room, retry_ms);
+      return room._closed(close ?? 1013, message, true);
     }
     room._member.fail(error);
     this.#end(room, close ?? CLOSES[code] ?? 1011, message, true);
@@ -399,7 +432,6 @@ export class Link {
     this.#debug("closed", code, reason);
     const opened = this.#opened;
     const joined = first._member.channel !== undefined || !this.#wanting.includes(first);
-    this.#asking = false;
     this.#part();
     // Before the first room is joined, what the server says is about that one.
     const hit = joined ? this.#wanting : [first];
@@ -440,16 +472,16 @@ export class Link {
   /** Asks for a sign of life after a while without one, and takes the server for gone if there is none. */
   #beat(quiet = this.option("heartbeat")) {
     clearTimeout(this.#pulse);
-    this.#pulse = setTimeout(() => {
+    this.#pulse = after(this.#heardAt + quiet - Date.now(), () => {
       if (this.#heardAt + quiet > Date.now()) return this.#beat();
       const asked = this.#heardAt;
       this.#session.ping();
-      this.#pulse = setTimeout(() => {
+      this.#pulse = after(this.option("connectionTimeout"), () => {
         if (this.#heardAt > asked) return this.#beat();
         this.#carrier.drop();
         this.#ended(this.#first, LOST, "the server is silent", false);
-      }, this.option("connectionTimeout"));
-    }, this.#heardAt + quiet - Date.now());
+      });
+    });
   }
 
   /** Listens to what happens to the page, as long as a room is wanted. */
@@ -460,10 +492,11 @@ export class Link {
       clearTimeout(this.#hiddenTimer);
       return;
     }
-    if (this.#page || !globalThis.addEventListener || !this.option("pauseAfter")) return;
+    if (this.#page || !globalThis.addEventListener) return;
     this.#page = new AbortController();
     const { signal } = this.#page;
     globalThis.addEventListener("online", () => this.#wake(), { signal });
+    if (!this.option("pauseAfter")) return;
     globalThis.document?.addEventListener("visibilitychange", () => this.#seen(), { signal });
     this.#seen();
   }
@@ -471,8 +504,7 @@ export class Link {
   #seen() {
     clearTimeout(this.#hiddenTimer);
     if (!globalThis.document?.hidden) return this.#phase !== "idle" && this.#wake();
-    const after = this.option("pauseAfter");
-    if (after < 2 ** 31) this.#hiddenTimer = setTimeout(() => this.#pause(), after);
+    this.#hiddenTimer = after(this.option("pauseAfter"), () => this.#pause());
   }
 
   /** Somebody looks at the page again, or the network is back. */

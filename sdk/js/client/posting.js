@@ -16,10 +16,15 @@ const POSTED = { rooms: false, acks: true, ids: false };
 const SILENCE_MS = 45_000;
 /** An answer to a poll takes at most 25 s, and then some for the way. */
 const POLL_MS = 40_000;
+/** A new connection is answered at once. A poll that takes longer waits for messages of the former one. */
+const RESUMED_MS = 1_000;
 
 /** Posts that wait for those before them, and their bytes. A further message is refused with `queue_full`. */
 const POSTS_MAX = 1_000;
 const POST_BYTES_MAX = 1 << 20;
+
+/** Posts that wait when the client closes may take this long. Later ones are not made. */
+const DRAIN_MS = 5_000;
 
 /** What the status of a post means. */
 const CODES = { 400: "malformed", 403: "over", 410: "over", 413: "too_large", 429: "too_fast", 503: "busy" };
@@ -34,10 +39,11 @@ class Posting {
   #count = 0;
   #bytes = 0;
 
-  constructor({ at, query, token, fetch, heard }) {
+  constructor({ at, query, token, fetch, heard, timeout }) {
     this.at = at;
     this.query = query;
     this.heard = heard;
+    this.timeout = timeout;
     this.url = at(query);
     /** What admits the client. Later requests show the connection's secret alone. */
     this.admission = token ? { authorization: `Bearer ${token}` } : {};
@@ -81,7 +87,14 @@ class Posting {
     if (code !== 1000 && !(code >= 3000 && code <= 4999)) {
       throw new DOMException(`${code} is no close code of a client: write 1000, or 3000 to 4999`, "InvalidAccessError");
     }
-    this.drop();
+    if (this.#count === 0) return this.drop();
+    // It stays open, as posts are those of its connection.
+    this.readyState = 2;
+    const timer = setTimeout(() => this.drop(), DRAIN_MS);
+    this.#posts.then(() => {
+      clearTimeout(timer);
+      this.drop();
+    });
   }
 
   /** The end that a refusal with this status is, or undefined if the server may not know this way. */
@@ -118,7 +131,7 @@ class Posting {
   }
 
   async #post(data, ref) {
-    if (this.readyState !== 1) return;
+    if (this.readyState > 2) return;
     const isText = typeof data === "string";
     const headers = { "x-room-secret": this.secret, "content-type": isText ? "text/plain" : "application/octet-stream" };
     const url = this.at({ _connection: this.connection });
@@ -212,26 +225,35 @@ class EventStream extends Posting {
 class LongPoll extends Posting {
   async run() {
     let { _since: since, _resume: secret, ...query } = this.query;
+    // The first poll of a connection has no presence.
+    let presenceAt = secret && 0;
+    const resumed = () => {
+      if (this.readyState > 0) return;
+      this.opened();
+      this.joined({ connection: query._pk, secret, at: since, arrival: "resumed" });
+    };
+    if (secret) setTimeout(resumed, Math.min(RESUMED_MS, this.timeout / 2));
     for (;;) {
-      const url = this.at({ ...query, _poll: "", _since: since });
+      const url = this.at({ ...query, _poll: "", _since: since, _presence_at: presenceAt });
       const headers = { ...(secret && { "x-room-secret": secret }), ...(!this.secret && this.admission) };
       const response = await this.fetch(url, { headers }, POLL_MS);
       const answer = await response.json().catch(() => undefined);
       if (this.readyState > 1) return;
       if (!answer?.messages) return this.#refused(response, answer);
-      const isFirst = this.readyState === 0;
-      if (isFirst) this.opened();
       // A poll that the connection knows has no welcome.
-      const known = isFirst && { connection: query._pk, secret, at: since, arrival: "resumed" };
-      const welcome = answer.welcome ?? known;
-      if (welcome) this.joined(welcome);
+      if (!answer.welcome) resumed();
+      else {
+        if (this.readyState === 0) this.opened();
+        this.joined(answer.welcome);
+      }
       secret = this.secret;
       delete query._rewind;
       this.heard.life();
-      for (const { id, text, base64, presence } of answer.messages) {
-        if (presence) this.hear({ type: "presence", channel: 0, ...presence });
-        else this.hear({ type: "message", channel: 0, id, data: text ?? fromBase64(base64) });
+      for (const { id, text, base64 } of answer.messages) {
+        this.hear({ type: "message", channel: 0, id, data: text ?? fromBase64(base64) });
       }
+      if (answer.presence) this.hear({ type: "presence", channel: 0, ...answer.presence });
+      presenceAt = answer.presence_at ?? presenceAt ?? 0;
       since = answer.since;
       const closed = answer.superseded ? { code: 4409, reason: "another poll took its place" } : answer.closed;
       if (closed) return this.end(closed.code, closed.reason, true);

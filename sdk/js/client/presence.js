@@ -10,11 +10,14 @@ export class Presence {
   /** By the user's name: `{ user, data, connections, flags }`. */
   users = new Map();
   #own;
+  /** Stands for the newest `set` that the server has not answered; null without one. */
+  #owed = null;
+  /** By the flag: when it ends at the server, and when it is to be sent again. */
   #flags = new Map();
   #say;
   #now;
 
-  /** `say` sends what it gets, if the room is joined. */
+  /** `say` gets `(keys, answered)`, and returns true if it sent the keys. `answered` gets the error, or undefined. */
   constructor(say, now = Date.now) {
     this.#say = say;
     this.#now = now;
@@ -23,19 +26,35 @@ export class Presence {
   /** Shows this to all in the room, from now on; null leaves. */
   set(data) {
     this.#own = data;
-    this.#say({ data });
+    // Its flags end with it.
+    if (data === null) this.#flags.clear();
+    this.#show();
+  }
+
+  #show() {
+    const mine = this.#owed = {};
+    this.#say({ data: this.#own }, (error) => {
+      // What may succeed later is said again with the next connection.
+      if (this.#owed === mine && error?.retryMs === undefined) this.#owed = null;
+    });
   }
 
   /** Shows a flag for some milliseconds, at most a minute; 0 ends it. */
   flag(flag, forMs = 5_000) {
-    if (forMs > 0 && (this.#flags.get(flag) ?? 0) > this.#now()) return;
-    if (this.#say({ flag, for_ms: forMs })) this.#flags.set(flag, forMs > 0 ? this.#now() + forMs * FRESH : 0);
+    const now = this.#now();
+    const known = this.#flags.get(flag);
+    const sent = { end: now + forMs, again: now + forMs * FRESH };
+    if (forMs > 0 && known?.again > now && known.end <= sent.end) return;
+    const answered = (error) => {
+      if (error && this.#flags.get(flag) === sent) this.#flags.delete(flag);
+    };
+    if (this.#say({ flag, for_ms: forMs }, answered)) this.#flags.set(flag, sent);
   }
 
-  /** Says again what is shown, to a connection that knows nothing. */
-  repeat() {
+  /** Says again what the connection does not have: all of it, or with `resumed` what has no answer. */
+  repeat(resumed) {
     this.#flags.clear();
-    if (this.#own !== undefined && this.#own !== null) this.#say({ data: this.#own });
+    if (this.#owed || (!resumed && (this.#own ?? null) !== null)) this.#show();
   }
 
   /** Takes an event of the server. → What has changed, as `{ joined, updated, left }`. */

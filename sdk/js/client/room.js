@@ -3,7 +3,7 @@
 // Invariant: `close` is dispatched once for each connection and for each try, before anything of the next one. It does not
 // know how its link reaches the server, or when it tries again.
 
-import { addressOf, makeId, readHost } from "./address.js";
+import { addressOf, after, makeId, readHost } from "./address.js";
 import { Member, RoomError, sizeOf } from "./session.js";
 
 export const CONNECTING = 0;
@@ -59,6 +59,8 @@ export class Room extends EventTarget {
   _wanted = false;
   /** True from a close by the application until it is opened again. */
   _shut = false;
+  /** How often it was joined again since a connection lasted for `minUptime`. */
+  _tries = 0;
 
   /** Dispatches `status` if it has changed. */
   _refresh() {
@@ -158,10 +160,12 @@ export class Room extends EventTarget {
       const entry = { data: undefined, bytes: sizeOf(data), again };
       const full = this.#full(entry);
       if (full) return reject(full);
-      const timer = setTimeout(() => {
+      const timer = after(timeout, () => {
         const message = `there is no answer after ${timeout} ms: the message may have been handled`;
         this.#member.settle(entry, new RoomError("no_answer", message));
-      }, timeout);
+        // Others may have waited for its place.
+        this.#link.flush(this);
+      });
       entry.settled = (error) => {
         clearTimeout(timer);
         if (error) reject(error);

@@ -60,7 +60,7 @@ export class Member {
   constructor(heard, prefix, now) {
     this.heard = heard;
     this.#prefix = prefix;
-    this.presence = new Presence((keys) => this.show?.(keys) ?? false, now);
+    this.presence = new Presence((...what) => this.show?.(...what) ?? false, now);
   }
 
   nextId() {
@@ -138,9 +138,12 @@ export class Session {
   /** Asks to join a room. The answer is `joined` or `refused`. */
   join(member, { party, room, id, query, token, rewind }) {
     const { since, secret } = member;
+    const mine = member.joining = {};
     // After a gap it gets of the time before what a new client gets.
     this.#ask({ type: "join", party, room, id, query, token, rewind, since: secret && since, resume: secret }, (frame) => {
-      if (frame.type === "joined") this.#joined(member, frame);
+      const isNewest = member.joining === mine;
+      if (frame.type === "joined") this.#joined(isNewest ? member : undefined, frame);
+      else if (!isNewest) return;
       else member.heard("refused", frame);
     });
     member.gone = false;
@@ -149,6 +152,9 @@ export class Session {
   /** Leaves a room for good: what waits for it is refused. */
   leave(member) {
     member.gone = true;
+    member.joining = undefined;
+    // Its answer may still come.
+    if (this.#first === member) this.#first = undefined;
     if (this.#can && member.channel !== undefined) {
       this.#ask({ type: "leave", channel: member.channel }, () => {});
       this.#channels.delete(member.channel);
@@ -212,6 +218,8 @@ export class Session {
       member.heard("presence", member.presence.hear(frame));
     } else if (frame.type === "closed") {
       this.#channels.delete(frame.channel);
+      // It may have a newer connection already.
+      if (member.channel !== frame.channel) return;
       this.#part(member);
       member.heard("closed", frame);
     } else if (frame.type === "error") {
@@ -237,15 +245,17 @@ export class Session {
     if (!member || member.gone) return void this.#ask({ type: "leave", channel }, () => {});
     member.channel = channel;
     this.#channels.set(channel, member);
-    member.show = (keys) => {
+    member.show = (keys, answered) => {
       this.#ask({ type: "presence", channel, ...keys }, (answer) => {
-        if (answer.type === "error") member.heard("error", RoomError.of(answer));
+        const error = answer.type === "error" ? RoomError.of(answer) : undefined;
+        answered(error);
+        if (error) member.heard("error", error);
       });
       return true;
     };
     const resumed = member.welcome(frame);
     this.#repeat(member, resumed);
-    if (!resumed) member.presence.repeat();
+    member.presence.repeat(resumed);
     this.flush(member);
     member.heard("joined", frame);
   }

@@ -63,8 +63,8 @@ impl<'a> ShardKeeper<'a> {
         let mut leaving = FuturesUnordered::new();
         let mut is_away = false;
         loop {
-            let mut asked = Vec::new();
-            let round = self.round(stop.is_cancelled(), &mut asked).await;
+            let (mut asked, stops) = (Vec::new(), stop.is_cancelled());
+            let round = self.round(stops, &mut asked).await;
             leaving.extend(asked);
             let pause = match round {
                 Ok(RoundEnd::Over(end)) => return end,
@@ -85,7 +85,7 @@ impl<'a> ShardKeeper<'a> {
                     // Nobody knows whether the rooms are gone: the end of the incarnation stops them all.
                     Err(oneshot::error::RecvError { .. }) => return LifeEnd::Lost,
                 },
-                () = stop.cancelled(), if !self.is_draining => {}
+                () = stop.cancelled(), if !stops => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }

@@ -75,14 +75,21 @@ async fn a_deleted_project_leaves_nothing_and_its_name_is_free() {
     let found = b.project("chat").await.unwrap().unwrap();
     assert_eq!(found.state, RecordState::Deleted);
     // Any node finishes it, as often as it likes.
-    b.purge("chat").await.unwrap();
-    a.purge("chat").await.unwrap();
+    b.purge("chat", mark.project).await.unwrap();
+    a.purge("chat", mark.project).await.unwrap();
     let left = "SELECT (SELECT count(*) FROM room.entries) + (SELECT count(*) FROM room.stores)";
     assert_eq!(client.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
     let again = b.begin("chat").await.unwrap();
     assert_eq!(again.found(), None);
     let new = again.write("v1", b"", &[]).await.unwrap();
     assert!(new.project != mark.project && new.change > mark.change);
+    // A node that is late with the deletion finds a project of the same name, and leaves it alone.
+    let rows = "INSERT INTO room.stores (project, id, openings) VALUES ('chat', '\\x01', 0); \
+                INSERT INTO room.entries (store, key, value, shard) SELECT store, '\\x01', '\\x01', 0 FROM room.stores";
+    client.batch_execute(rows).await.unwrap();
+    a.purge("chat", mark.project).await.unwrap();
+    assert_eq!(client.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 2);
+    assert!(b.project("chat").await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

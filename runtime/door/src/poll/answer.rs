@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// What the answer says, as it grows.
 pub(super) struct PollAnswer {
     bytes_max: usize,
-    /// Covers `messages`.
+    /// Covers `messages` and `presence`.
     permit: BytePermit,
     welcome: Option<Value>,
     /// The messages as JSON, with commas between.
@@ -32,6 +32,8 @@ pub(super) struct PollAnswer {
     closed: Option<CloseFrame>,
     /// What changed of who is in the room, for a client that asks for it.
     presence: Option<Arc<PresenceEvent>>,
+    /// True if the node has no space for what changed of that. The client's next poll gets all of it.
+    lacks_presence: bool,
     /// True if it is to be sent.
     is_complete: bool,
     /// True if the node has no space for what it has to have.
@@ -65,6 +67,7 @@ impl PollAnswer {
             at: None,
             closed: None,
             presence: None,
+            lacks_presence: false,
             is_complete: false,
             is_refused: false,
         }
@@ -83,7 +86,8 @@ impl PollAnswer {
         }
         let had = self.messages.len();
         self.append(id, message);
-        let is_covered = self.permit.cover(self.messages.len());
+        let shown = self.presence.as_ref().map_or(0, |event| event.json().len());
+        let is_covered = self.permit.cover(self.messages.len() + shown);
         if is_covered {
             self.since = self.since.max(id);
         } else {
@@ -93,6 +97,13 @@ impl PollAnswer {
             self.is_refused |= is_before || (had == 0 && self.welcome.is_none());
         }
         is_covered
+    }
+
+    /// Adds what changed of who is in the room, if there is space for it. Nothing may follow a change that is left out.
+    fn show(&mut self, event: &Arc<PresenceEvent>) {
+        let shown = event.json().len();
+        self.lacks_presence |= !self.permit.cover(self.messages.len() + shown);
+        self.presence = (!self.lacks_presence).then(|| event.clone());
     }
 
     fn append(&mut self, id: Option<SequenceNumber>, message: &Message) {
@@ -110,7 +121,9 @@ impl PollAnswer {
     /// Returns true if the node has no space for what the answer has to have: the client is to come again with the id that
     /// it has.
     pub(super) fn is_refused(&self) -> bool {
-        self.is_refused
+        // As without any message.
+        let is_empty = self.messages.is_empty() && self.welcome.is_none() && self.closed.is_none();
+        self.is_refused || (self.lacks_presence && is_empty)
     }
 
     /// Returns what the answer is, for the count of polls.
@@ -167,9 +180,8 @@ impl FrameSink for PollAnswer {
                     self.welcome = Some(told(welcome));
                     true
                 }
-                // At most one, which the room's limits bound.
                 OutgoingFrame::Presence(event) => {
-                    self.presence = Some(event.clone());
+                    self.show(event);
                     true
                 }
                 OutgoingFrame::Ping => {
@@ -260,6 +272,27 @@ mod tests {
             "since": "7-1",
         });
         assert_eq!(answered(1, frames).await, expected);
+    }
+
+    #[tokio::test]
+    async fn an_answer_leaves_out_who_is_there_without_space_and_is_refused_if_empty() {
+        let budget = ByteBudget::new(4_096);
+        let event = |bytes| {
+            let json = format!(r#"{{"left":["{}"]}}"#, "x".repeat(bytes));
+            OutgoingFrame::Presence(Arc::new(PresenceEvent::new(7, json)))
+        };
+        let frames = vec![event(10_000), message("x"), event(1)];
+        let (answer, _) = answered_within(&budget, 1_000, frames).await;
+        let expected = json!({ "messages": [{ "text": "x" }], "since": "7-1" });
+        assert_eq!(answer, Some(expected));
+        let (answer, _) = answered_within(&budget, 1_000, vec![event(10_000)]).await;
+        assert_eq!(answer, None);
+        // Both count.
+        let frames = vec![event(5_000), message("x"), message(&"x".repeat(5_000))];
+        let (answer, _) = answered_within(&budget, 1_000, frames).await;
+        let answer = answer.unwrap();
+        assert_eq!(answer["messages"], json!([{ "text": "x" }]));
+        assert_eq!((&answer["presence_at"], budget.granted()), (&json!(7), 0));
     }
 
     #[tokio::test]

@@ -197,6 +197,11 @@ impl ProjectHomes {
         self.homes.of(&self.project, room) != Home::Here
     }
 
+    /// Returns true if a room is on its way from one node to another.
+    pub fn is_moving(&self, room: &RoomId) -> bool {
+        self.homes.of(&self.project, room) == Home::Nobody
+    }
+
     /// Returns true if a room may run on this node now. Only a cluster forbids it: among nodes with fixed names, the door
     /// decides which requests come here.
     pub fn may_run(&self, room: &RoomId) -> bool {
@@ -204,7 +209,15 @@ impl ProjectHomes {
         cluster.is_none_or(|homes| homes.lease.covers(shard_of(&self.project, room)))
     }
 
-    /// Returns true if what a room says may leave this node now.
+    /// Returns this node's right to run a room that starts now.
+    pub fn right_to(&self, room: &RoomId) -> RoomRight {
+        RoomRight(self.homes.in_cluster().map(|homes| {
+            let shard = shard_of(&self.project, room);
+            (homes.lease.clone(), shard, homes.lease.incarnation())
+        }))
+    }
+
+    /// Returns true if this node may run the rooms that it owns now.
     pub fn is_certain(&self) -> bool {
         self.homes.in_cluster().is_none_or(|homes| homes.lease.is_certain())
     }
@@ -217,6 +230,19 @@ impl ProjectHomes {
     /// Returns true if a room has one of these shards.
     pub fn is_among(&self, room: &RoomId, shards: &ShardSet) -> bool {
         shards.has(shard_of(&self.project, room))
+    }
+}
+
+/// The right of this node to run one room, from the room's start on.
+pub struct RoomRight(Option<(Lease, u16, Incarnation)>);
+
+impl RoomRight {
+    /// Returns true if what the room says may leave this node now: no other node may have run the room since it started
+    /// here.
+    pub fn holds(&self) -> bool {
+        self.0.as_ref().is_none_or(|(lease, shard, own)| {
+            lease.is_certain() && lease.incarnation() == *own && lease.owned().has(*shard)
+        })
     }
 }
 

@@ -34,6 +34,17 @@ pub(super) struct Calls<'a> {
     /// Rooms that failed, by the time of their next call, with the number of failed turns.
     retries: BTreeMap<(u64, RoomId), u32>,
     outcome: CronOutcome,
+    /// Whether a room that was to be called is on another node.
+    is_moved: bool,
+}
+
+/// How the calls of one time ended.
+pub(super) enum CallsEnd {
+    /// A deployment removed the cron.
+    Removed,
+    /// The cron's room is on another node, which makes the call.
+    NotHere,
+    Made(CronOutcome),
 }
 
 /// A call of a room, with the number of failed turns before.
@@ -52,10 +63,11 @@ impl<'a> Calls<'a> {
             rest: None,
             retries: BTreeMap::new(),
             outcome: CronOutcome { at_ms: job.at_ms, ..CronOutcome::default() },
+            is_moved: false,
         };
         match &job.cron.room {
             Some(room) if (crons.0.lives_here)(room) => calls.waiting.push_back(room.clone()),
-            Some(_) => {}
+            Some(_) => calls.is_moved = true,
             None => {
                 calls.reach = CronReach::EveryRoom;
                 let party = Some(job.cron.party.clone());
@@ -65,12 +77,12 @@ impl<'a> Calls<'a> {
         calls
     }
 
-    /// Makes the calls, and returns how they ended; `None` if a deployment removed the cron.
-    pub(super) async fn run(mut self) -> Option<CronOutcome> {
+    /// Makes the calls, and returns how they ended.
+    pub(super) async fn run(mut self) -> CallsEnd {
         let mut running = FuturesUnordered::new();
         loop {
             if !self.crons.table().has(&self.job.cron) {
-                return None;
+                return CallsEnd::Removed;
             }
             while running.len() < self.crons.0.batch_max
                 && let Some(next) = self.next(running.len()).await
@@ -91,8 +103,12 @@ impl<'a> Calls<'a> {
                 () = until(retry), if running.len() < self.crons.0.batch_max => {}
             }
         }
+        let is_planned = matches!(self.job.cause, CronCause::Planned);
+        if self.is_moved && is_planned && self.job.cron.room.is_some() {
+            return CallsEnd::NotHere;
+        }
         self.outcome.ended_ms = self.now_ms();
-        Some(self.outcome)
+        CallsEnd::Made(self.outcome)
     }
 
     /// Returns the next room to call, while so many are called: one that failed and waited, or one that was not called
@@ -145,6 +161,12 @@ impl<'a> Calls<'a> {
             self.outcome.rooms += 1;
             return;
         };
+        let is_planned = matches!(self.job.cause, CronCause::Planned);
+        if is_planned && matches!(error, Unreachable::Room(RoomError::Moved)) {
+            // Its new node makes the calls from now on.
+            self.is_moved = true;
+            return;
+        }
         let by_guest = matches!(error, Unreachable::Room(RoomError::Guest(_)));
         if by_guest {
             metrics.crons_failed.increment(1);

@@ -135,6 +135,14 @@ impl CronTable {
         true
     }
 
+    /// Notes that calls were not made here: the room's node makes them.
+    pub(super) fn left(&mut self, job: &CronJob) {
+        let entry = self.0.iter_mut().find(|entry| Arc::ptr_eq(&entry.cron, &job.cron));
+        if let Some(entry) = entry {
+            entry.running = None;
+        }
+    }
+
     /// Returns true if the cron is still the project's.
     pub(super) fn has(&self, cron: &Arc<Cron>) -> bool {
         self.0.iter().any(|entry| Arc::ptr_eq(&entry.cron, cron))

@@ -171,26 +171,36 @@ impl Outboxes {
         let OutboxSlot { key, queue, .. } = &mut state.slots[slot];
         let key = *key;
         // One by one: for the one or two items that usually wait, a drain costs more than all else here.
-        let (mut taken, mut messages) = (0, 0);
+        let (mut taken, mut shown, mut messages, mut is_full) = (0, 0, 0, false);
         let has_keys = queue.latest.as_ref().is_some_and(|keys| keys.are_waiting());
         for _ in 0..queue.said.len().min(max) {
             let said = match &mut queue.latest {
                 Some(keys) if has_keys => keys.pop(&mut queue.said),
                 _ => queue.said.pop_front(),
             };
-            let said = match (said, &mut queue.followed) {
-                (Some(OutboxItem::Presence(queued)), Some(followed)) => {
-                    OutboxItem::Presence(followed.taken(queued))
+            let Some(mut said) = said else { break };
+            if let OutboxItem::Presence(event) = &mut said {
+                if let Some(followed) = &mut queue.followed {
+                    *event = followed.taken(event.clone());
                 }
-                (Some(said), _) => said,
-                (None, _) => break,
-            };
+                let bytes = event.json().len();
+                // A client that leaves gets its close in any case.
+                is_full = !queue.covers(bytes) && !queue.ended;
+                if is_full {
+                    break;
+                }
+                shown = bytes;
+            }
             taken += said.bytes();
             messages += u64::from(said.is_message());
             into.push(said);
         }
-        queue.taken = taken;
+        queue.taken = taken + shown;
         queue.bytes -= taken;
+        if is_full {
+            self.0.overflow(queue);
+            into.extend(queue.said.pop_front());
+        }
         queue.in_line = !queue.said.is_empty();
         if queue.in_line {
             state.line.push_back(slot);
@@ -249,6 +259,11 @@ impl OutboxSender {
         let mut state = self.socket.state();
         let followed = FollowedPresence::at(shared.clone(), at);
         state.slots[self.slot].queue.followed = Some(Box::new(followed));
+    }
+
+    /// Lets the client follow no longer who is in the room: what waits of that is thrown away.
+    pub(super) fn unfollow(&self) {
+        self.socket.unfollow(self.slot);
     }
 
     /// Queues what changed of who is in the room. At most one such event waits. Has no effect on a client that does not
@@ -351,7 +366,7 @@ impl OutboxItem {
             Self::Message(message) => message.len(),
             Self::Entry(entry) => entry.message().len(),
             Self::Ack(ack) => ack.bytes(),
-            // All outboxes share an event of presence, and the room's limits bound it.
+            // All outboxes share an event of presence until it is taken. From then on it counts.
             Self::Welcome(_) | Self::Presence(_) | Self::Goodbye(_) | Self::Overflow => 0,
         }
     }
@@ -382,6 +397,17 @@ impl OutboxQueue {
     fn covers(&mut self, more: usize) -> bool {
         let keeps_up = self.said.is_empty() && self.taken == 0;
         self.permit.cover(self.bytes + self.taken + more) || keeps_up
+    }
+
+    /// Throws the event of presence away that waits, if one does, and takes no further one.
+    fn unfollow(&mut self) {
+        self.followed = None;
+        let is_event = |said: &OutboxItem| matches!(said, OutboxItem::Presence(_));
+        let Some(at) = self.said.iter().position(is_event) else { return };
+        match &mut self.latest {
+            Some(keys) => keys.remove(at, &mut self.said),
+            None => drop(self.said.remove(at)),
+        }
     }
 
     fn end(&mut self, last: OutboxItem) {
@@ -436,14 +462,19 @@ impl OutboxesInner {
         let more = item.bytes();
         let is_long = queue.said.len() >= self.messages_max && queue.waiting() >= self.messages_max;
         if is_long || queue.bytes + more > self.bytes_max || !queue.covers(more) {
-            queue.clear();
-            queue.end(OutboxItem::Overflow);
-            self.metrics.outbox_overflows.increment(1);
-            self.overflowed.notify_one();
+            self.overflow(queue);
         } else {
             queue.bytes += more;
             queue.said.push_back(item);
         }
+    }
+
+    /// Throws a queue away and ends it.
+    fn overflow(&self, queue: &mut OutboxQueue) {
+        queue.clear();
+        queue.end(OutboxItem::Overflow);
+        self.metrics.outbox_overflows.increment(1);
+        self.overflowed.notify_one();
     }
 
     /// Returns true if the client gets it.
@@ -508,6 +539,16 @@ impl OutboxesInner {
         if is_new {
             queue.said.push_back(OutboxItem::Presence(sync));
             self.ring(state, slot);
+        }
+    }
+
+    fn unfollow(&self, slot: usize) {
+        let mut state = self.state();
+        let OutboxesState { slots, line, .. } = &mut *state;
+        let queue = &mut slots[slot].queue;
+        queue.unfollow();
+        if queue.said.is_empty() && std::mem::take(&mut queue.in_line) {
+            line.retain(|waiting| *waiting != slot);
         }
     }
 

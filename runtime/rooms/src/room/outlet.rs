@@ -17,6 +17,7 @@ use super::responses::RoomAnswer;
 use super::roster::{NumberedOutputs, Roster};
 use super::turns::RoomParts;
 use super::{AlarmGuard, RoomError};
+use crate::cluster::RoomRight;
 use crate::taps::RoomTap;
 use room_core::event::CloseFrame;
 use room_core::id::{RequestId, Serial};
@@ -38,6 +39,7 @@ pub(super) struct Outlet {
     held_bytes: usize,
     /// What has left the gate for other servers and rooms, and was not taken yet.
     let_out: Vec<LetOut>,
+    right: RoomRight,
     /// Whether an output came when another node might have run the room already.
     is_displaced: bool,
     parts: Arc<RoomParts>,
@@ -175,7 +177,7 @@ impl HeldTurn {
 impl Outlet {
     /// Makes an outlet without connections, which holds nothing.
     pub(super) fn new(
-        parts: Arc<RoomParts>,
+        (parts, right): (Arc<RoomParts>, RoomRight),
         figures: Arc<RoomFigures>,
         tap: Arc<RoomTap>,
         log: Option<Arc<SharedLog>>,
@@ -190,6 +192,7 @@ impl Outlet {
             gate,
             held_bytes: 0,
             let_out,
+            right,
             is_displaced: false,
             parts,
         }
@@ -267,7 +270,7 @@ impl Outlet {
 
     fn let_out(&mut self, release: HeldTurn) {
         self.held_bytes -= release.bytes();
-        if self.is_displaced || !self.parts.homes.is_certain() {
+        if self.is_displaced || !self.right.holds() {
             // The room ends when it next asks what may leave.
             self.is_displaced = true;
             release.reply.fail(&RoomError::Moved);

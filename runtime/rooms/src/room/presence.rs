@@ -4,14 +4,17 @@
 //! neither the guest's end nor other code changes it. It does not know outboxes or guests.
 
 mod ask;
+mod entrance;
 mod shared;
 mod times;
 
 pub use ask::PresenceAsk;
 pub(super) use ask::PresenceOrder;
+pub(super) use entrance::PresenceEntrance;
 pub use shared::PresenceEvent;
 pub(super) use shared::SharedPresence;
 
+use entrance::ForgottenUser;
 use hashbrown::HashMap;
 use room_core::config::{Presence, PresentBy};
 use room_core::connection::Connection;
@@ -85,23 +88,27 @@ impl RoomPresence {
         self.users.present() > 0
     }
 
-    /// Counts a connection that opens.
-    pub(super) fn enter(&mut self, connection: &Connection) {
+    /// Counts a connection that opens. Returns how that is undone if the connection is refused.
+    pub(super) fn enter(&mut self, connection: &Connection) -> PresenceEntrance {
+        let mut entrance = PresenceEntrance::of(connection.serial);
         let user = PresenceUser::of(&connection.id, connection.identity.as_ref());
         if user.name.len() > size(self.limits.presence_user_bytes_max) {
-            return;
+            return entrance;
         }
         if self.users.get(&user.name).is_some_and(|known| known.proof != user.proof) {
             match user.proof {
                 // Its client chose the name of a signed-in user as its id, and speaks for nobody.
-                UserProof::Client => return,
-                UserProof::Claim => self.forget(&user.name),
+                UserProof::Client => return entrance,
+                UserProof::Claim => entrance.forgotten = self.forget(&user.name),
             }
         }
         let key = Arc::make_mut(&mut self.users).enter(&user);
-        self.times.set((key.clone(), None), None);
+        let grace = (key.clone(), None);
+        entrance.grace = self.times.get(&grace);
+        self.times.set(grace, None);
         self.note(&key);
         self.members.insert(connection.serial, key);
+        entrance
     }
 
     /// Counts a connection that has ended.
@@ -113,12 +120,21 @@ impl RoomPresence {
     }
 
     /// Forgets a user that somebody else proves to be.
-    fn forget(&mut self, name: &str) {
-        let Some(key) = self.users.key(name) else { return };
-        self.members.retain(|_, own| *own != key);
+    fn forget(&mut self, name: &str) -> Option<ForgottenUser> {
+        let key = self.users.key(name)?;
+        let shown = self.users.get(name).and_then(|record| record.shown.clone());
+        let mut members = Vec::new();
+        self.members.retain(|serial, own| {
+            let stays = *own != key;
+            if !stays {
+                members.push(*serial);
+            }
+            stays
+        });
+        let ends = self.times.remove(&key);
         Arc::make_mut(&mut self.users).forget(name);
-        self.follow_flags(&key, &BTreeMap::new());
-        self.changed.insert(key);
+        self.note(&key);
+        Some(ForgottenUser { key, shown, members, ends })
     }
 
     /// Carries out the changes of a turn that has committed.
@@ -186,7 +202,7 @@ impl RoomPresence {
         let is_gone = self.users.get(&key).is_some_and(|record| record.connections == 0);
         let end = (key, None);
         match is_gone {
-            true if self.times.has(&end) => {}
+            true if self.times.get(&end).is_some() => {}
             true => self.times.set(end, Some(Instant::now() + ms(self.settings.grace_ms))),
             false => self.times.set(end, None),
         }

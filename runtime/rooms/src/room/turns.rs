@@ -126,6 +126,8 @@ impl Turns {
     ) -> Result<Self, StoreError> {
         let RoomOrders { code, lifetime, retention, presence, webhooks, .. } = orders;
         let tap = Arc::new(parts.taps.of(room.clone()));
+        // Before anything of the room is read.
+        let right = parts.homes.right_to(&room);
         let mut store = parts.store.room(&room).await?;
         let (jobs, damages) = RoomJobs::of(store.take_jobs());
         for damage in damages {
@@ -138,7 +140,7 @@ impl Turns {
             );
         }
         let (log, stored_log) = remembering::begin(retention, &store, &parts);
-        let mut outlet = Outlet::new(parts.clone(), figures.clone(), tap.clone(), log);
+        let mut outlet = Outlet::new((parts.clone(), right), figures.clone(), tap.clone(), log);
         outlet.keep_presence(presence);
         Ok(Self {
             usage: Usage::new(parts.served, lifetime, &parts.limits),

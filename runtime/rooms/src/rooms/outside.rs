@@ -90,6 +90,9 @@ impl Outside for NodeOutside {
             Ok(room) => room,
             Err(failure) => return std::future::ready(CallOutcome::Failed(failure)).boxed(),
         };
+        if self.homes.is_moving(&room) {
+            return std::future::ready(CallOutcome::NotNow(RoomError::Moved)).boxed();
+        }
         if self.homes.is_elsewhere(&room) {
             let message =
                 format!("another node serves {room}, and rooms call only rooms of their own node");

@@ -10,6 +10,7 @@ use crate::cluster::ShardSet;
 use crate::room::{MOVED, RoomError, RoomParts};
 use room_core::event::CloseFrame;
 use room_core::id::RoomId;
+use room_store::StoreError;
 use std::time::Duration;
 
 /// The pause before the store is asked again.
@@ -31,7 +32,9 @@ impl Rooms {
         self.stop(|room| homes.is_among(room, shards)).await;
         // A store that has failed may still find out what became of its last commits. Without a certain right it is the
         // database that refuses them.
+        // A closed store has nothing under way.
         while let Err(error) = store.idle().await
+            && error != StoreError::Closed
             && homes.is_certain()
         {
             tracing::warn!(%error, "shards stay on this node until the store knows what became of its commits");

@@ -88,14 +88,14 @@ impl Actor {
         let ticket = self.turns.outlet.roster.ticket(identified, greeting);
         let arrival = ArrivingClient { outbox, ticket, since_ms, replacements };
         self.turns.outlet.roster.join(connection.clone(), arrival);
-        self.turns.outlet.enter_presence(&connection);
+        let entrance = self.turns.outlet.enter_presence(&connection);
         match self.turn(&Event::Connect { connection, request }, Some(serial)).await? {
             Ok(turn) => {
                 let admission = Admission::new(self.mailbox.clone(), serial, 0);
                 self.turns.hold(turn, Reply::Joined(DueOutputs::new(reply, Ok(admission))));
             }
             Err(error) => {
-                self.turns.outlet.leave_presence(serial);
+                self.turns.outlet.undo_presence(entrance);
                 self.turns.outlet.roster.leave(serial);
                 self.turns.outlet.roster.hang_up(serial);
                 self.refuse(Reply::Joined(DueOutputs::new(reply, Err(error))));

@@ -6,6 +6,7 @@
 use super::super::RoomError;
 use super::super::handle::Admission;
 use super::super::polls::{ClientPoll, ContinuedPoll, PollRequest};
+use super::super::presence::SharedPresence;
 use super::Actor;
 use room_core::connection::Transport;
 
@@ -21,8 +22,12 @@ impl Actor {
         let identity = own.clone();
         let resumed = back.and_then(|back| roster.resume(back, (own, Transport::LongPoll), outbox));
         let outlet = &self.turns.outlet;
-        if let (Some((serial, _)), Some(own), Some(at)) = (resumed, &outlet.presence, presence_at) {
-            outlet.roster.follow_from(serial, own.shared(), at);
+        if let (Some((serial, _)), Some(at)) = (resumed, presence_at) {
+            match &outlet.presence {
+                Some(own) => outlet.roster.follow_from(serial, own.shared(), at),
+                // Its client may know users of the time before the party gave its presence up.
+                None => outlet.roster.follow_from(serial, &SharedPresence::nobody(), at),
+            }
         }
         let outcome = resumed.map(|(serial, transport)| {
             let admission = Admission::new(self.mailbox.clone(), serial, transport);

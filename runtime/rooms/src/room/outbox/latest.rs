@@ -39,16 +39,29 @@ impl LatestKeys {
         key: &str,
         said: &mut VecDeque<OutboxItem>,
     ) -> Option<OutboxItem> {
-        let (key, place) = self.by_key.remove_entry(key)?;
+        let place = self.by_key.remove(key)?;
         self.by_place.remove(&place);
         let at = usize::try_from(place - self.front).ok()?;
+        self.empty(at, said)
+    }
+
+    /// Takes the item without a key at this index out of the queue.
+    pub(super) fn remove(&mut self, at: usize, said: &mut VecDeque<OutboxItem>) {
+        match self.are_waiting() {
+            true => drop(self.empty(at, said)),
+            // Items may have been taken without a count.
+            false => drop(said.remove(at)),
+        }
+    }
+
+    /// Takes an item whose place has no key any more, and leaves the place empty.
+    fn empty(&mut self, at: usize, said: &mut VecDeque<OutboxItem>) -> Option<OutboxItem> {
         let empty = OutboxItem::Message(Message::Binary(Bytes::new()));
         let taken = said.get_mut(at).map(|item| std::mem::replace(item, empty));
         match at + 1 == said.len() {
             true => drop(said.pop_back()),
-            false => drop(self.holes.insert(place)),
+            false => drop(self.holes.insert(self.front + at as u64)),
         }
-        drop(key);
         if self.holes.len() > HOLES_MIN.max(said.len() / 2) {
             self.close_up(said);
         }

@@ -4,7 +4,7 @@
 //! party keeps no presence does nothing here. It does not know what users show.
 
 use super::super::RoomError;
-use super::super::presence::{PresenceAsk, RoomPresence};
+use super::super::presence::{PresenceAsk, PresenceEntrance, RoomPresence};
 use super::{Outlet, Reply};
 use room_core::config::Presence;
 use room_core::connection::{Connection, Link};
@@ -23,7 +23,9 @@ impl Outlet {
                 let mut own = RoomPresence::new(settings, self.parts.limits.clone(), before);
                 let connections = self.roster.connections();
                 let open = connections.all().filter(|connection| connection.link == Link::Open);
-                open.for_each(|connection| own.enter(connection));
+                for connection in open {
+                    own.enter(connection);
+                }
                 self.roster.follow_all(own.shared());
                 *none = Some(Box::new(own));
             }
@@ -37,9 +39,17 @@ impl Outlet {
     }
 
     /// Counts a connection that opens.
-    pub(in super::super) fn enter_presence(&mut self, connection: &Connection) {
-        if let Some(own) = &mut self.presence {
-            own.enter(connection);
+    pub(in super::super) fn enter_presence(
+        &mut self,
+        connection: &Connection,
+    ) -> Option<PresenceEntrance> {
+        self.presence.as_mut().map(|own| own.enter(connection))
+    }
+
+    /// Counts a connection no more that was refused, as if it had not come.
+    pub(in super::super) fn undo_presence(&mut self, entrance: Option<PresenceEntrance>) {
+        if let (Some(own), Some(entrance)) = (&mut self.presence, entrance) {
+            own.undo(entrance);
         }
     }
 
@@ -105,7 +115,7 @@ impl Outlet {
         }
         let event = self.presence.as_mut().and_then(|own| own.flush(now));
         // A room that another node may run by now says nothing.
-        if let Some(event) = event.filter(|_| !self.is_displaced && self.parts.homes.is_certain()) {
+        if let Some(event) = event.filter(|_| !self.is_displaced && self.right.holds()) {
             self.roster.present(&event);
         }
     }

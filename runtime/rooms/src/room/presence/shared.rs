@@ -60,6 +60,11 @@ impl SharedPresence {
         Self(Arc::new(Mutex::new(first)))
     }
 
+    /// Returns what clients know of a room that keeps no presence. The number is that of clients that know nothing.
+    pub(in super::super) fn nobody() -> Self {
+        Self::new(0)
+    }
+
     /// Goes over to the next state. Returns the event for clients that have the state before it; `None` if nothing changes.
     pub(super) fn change(
         &self,

@@ -5,6 +5,7 @@ use super::*;
 use proptest::prelude::*;
 use room_core::byte_budget::ByteBudget;
 use room_core::connection::connection;
+use room_core::event::{CloseFrame, Message};
 use room_core::metrics::Metrics;
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -64,11 +65,21 @@ struct Follower {
 
 impl Follower {
     fn new(shared: &SharedPresence) -> Self {
-        let (metrics, budget) = (Metrics::new().rooms, ByteBudget::new(1 << 20));
-        let outboxes = Outboxes::new(&Limits::default(), metrics, budget);
+        Self::within(shared, &ByteBudget::new(1 << 20))
+    }
+
+    fn within(shared: &SharedPresence, budget: &ByteBudget) -> Self {
+        let outboxes = Outboxes::new(&Limits::default(), Metrics::new().rooms, budget.clone());
         let (sender, outbox) = outboxes.open(ConnectionKey(0));
         sender.follow(shared);
         Self { sender, _outbox: outbox, outboxes, known: Known::default() }
+    }
+
+    /// Takes what waits. What was taken before is written by then.
+    fn taken(&self) -> Vec<OutboxItem> {
+        let mut said = Vec::new();
+        self.outboxes.take(9, &mut said);
+        said
     }
 
     fn take(&mut self) {
@@ -330,6 +341,67 @@ async fn a_client_that_takes_a_later_state_does_not_get_the_events_before_it_aga
     assert_eq!(follower.known.0.len(), 1);
 }
 
+/// Lets clients have what has changed.
+async fn let_out(presence: &mut RoomPresence) -> Option<Arc<PresenceEvent>> {
+    if let Some(changes) = presence.take_changes() {
+        presence.let_out(*changes);
+    }
+    tokio::time::advance(Duration::from_millis(SETTINGS.every_ms)).await;
+    presence.flush(Instant::now())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_counts_until_it_is_written_and_a_client_that_is_behind_is_closed_for_one() {
+    let mut presence = room();
+    for (serial, user) in [(1, "ada"), (2, "bob")] {
+        presence.enter(&tab(user, serial));
+        let data = format!("\"{}\"", "x".repeat(3_000));
+        presence.change(&tab(user, serial), &set(&data)).unwrap();
+    }
+    assert!(let_out(&mut presence).await.is_some());
+    let budget = ByteBudget::new(4_096);
+    let follower = || Follower::within(presence.shared(), &budget);
+    let (first, second, behind, last) = (follower(), follower(), follower(), follower());
+    assert_eq!(budget.granted(), 0, "all of them share what waits");
+    assert!(matches!(&first.taken()[..], [OutboxItem::Presence(_)]));
+    assert_eq!(budget.granted(), 4_096);
+    // Nothing else waits for its client.
+    assert!(matches!(&second.taken()[..], [OutboxItem::Presence(_)]));
+    behind.sender.send(&Message::text("waits"));
+    assert_eq!(behind.taken(), [OutboxItem::Overflow]);
+    behind.sender.send(&Message::text("late"));
+    assert_eq!((behind.taken(), behind.sender.is_over()), (Vec::new(), true));
+    last.sender.close(CloseFrame::new(4001, "bye"));
+    let said = last.taken();
+    assert!(matches!(&said[..], [OutboxItem::Presence(_), OutboxItem::Goodbye(_)]), "{said:?}");
+    assert_eq!((first.taken(), budget.granted()), (Vec::new(), 0));
+    let next = follower();
+    next.sender.send(&Message::text("waits"));
+    assert_eq!((next.taken().len(), budget.granted()), (2, 4_096));
+}
+
+#[test]
+fn a_client_that_follows_no_longer_gets_nothing_that_waits_and_a_sync_if_it_follows_again() {
+    let presence = room();
+    let own = Follower::new(presence.shared());
+    own.sender.unfollow();
+    assert_eq!(own.taken(), []);
+    let message = |text: &str| OutboxItem::Message(Message::text(text));
+    own.sender.send_latest("k", &Message::text("0"));
+    own.sender.follow(presence.shared());
+    own.sender.send_latest("l", &Message::text("1"));
+    own.sender.send_latest("k", &Message::text("2"));
+    own.sender.unfollow();
+    own.sender.unfollow();
+    assert_eq!(own.sender.lag(), (2, 2));
+    own.sender.send_latest("l", &Message::text("3"));
+    assert_eq!(own.taken(), [message("2"), message("3")]);
+    own.sender.present(&presence.shared().sync());
+    assert_eq!(own.taken(), []);
+    own.sender.follow(presence.shared());
+    assert_eq!(own.taken(), [OutboxItem::Presence(presence.shared().sync())]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_speaks_for_its_own_user_and_not_for_a_signed_in_one() {
     let mut presence = room();
@@ -349,6 +421,54 @@ async fn a_client_speaks_for_its_own_user_and_not_for_a_signed_in_one() {
     assert_eq!(presence.change(&again, &set("4")), Err(PresenceRefusal::Forbidden));
     presence.leave(Serial(3));
     assert_eq!(&*presence.users.entry("ada").unwrap().shown.data, "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_connection_leaves_everybody_as_before() {
+    let mut presence = room();
+    let grace = |user: &str| (Arc::<str>::from(user), None);
+    presence.enter(&tab("ada", 1));
+    presence.change(&tab("ada", 1), &set("1")).unwrap();
+    presence.leave(Serial(1));
+    let end = presence.times.get(&grace("ada"));
+    tokio::time::advance(Duration::from_millis(30)).await;
+    let entrance = presence.enter(&tab("ada", 2));
+    assert_eq!(presence.times.get(&grace("ada")), None);
+    presence.undo(entrance);
+    assert!(end.is_some() && presence.times.get(&grace("ada")) == end);
+    // A user without a proof is there again, with its flag and its connection.
+    let bob = Connection { identity: None, ..connection("bob", 3, &[]) };
+    presence.enter(&bob);
+    let ask = PresenceAsk { flag: Some(("typing".to_owned(), 1_000)), ..set("2") };
+    presence.change(&bob, &ask).unwrap();
+    let flag = ("bob".into(), Some("typing".into()));
+    let (users, typing) = (presence.users.clone(), presence.times.get(&flag));
+    let entrance = presence.enter(&tab("bob", 4));
+    assert_eq!((presence.users.entry("bob"), presence.times.get(&flag)), (None, None));
+    presence.undo(entrance);
+    assert!(typing.is_some() && presence.times.get(&flag) == typing);
+    let entrance = presence.enter(&tab("cy", 5));
+    presence.undo(entrance);
+    assert_eq!(presence.users, users);
+    presence.change(&bob, &set("3")).unwrap();
+    presence.leave(Serial(3));
+    assert!(presence.times.get(&grace("bob")).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_a_refused_connection_has_committed_stays_for_a_grace() {
+    let mut presence = room();
+    let bob = Connection { identity: None, ..connection("bob", 1, &[]) };
+    presence.enter(&bob);
+    presence.change(&bob, &set("1")).unwrap();
+    let entrance = presence.enter(&tab("bob", 2));
+    presence.change(&tab("bob", 2), &set("2")).unwrap();
+    presence.undo(entrance);
+    let entry = presence.users.entry("bob").unwrap();
+    assert_eq!((&*entry.shown.data, entry.connections), ("2", 0));
+    assert_eq!(presence.change(&bob, &set("3")), Err(PresenceRefusal::Forbidden));
+    tokio::time::advance(Duration::from_millis(SETTINGS.grace_ms)).await;
+    assert!(presence.expire(Instant::now()) && !presence.has_users());
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,11 +10,14 @@ use tokio::time::Instant;
 /// A user and its flag, or the user's grace.
 pub(super) type PresenceEnd = (Arc<str>, Option<Arc<str>>);
 
+/// A flag of a user, or its grace, and when it ends.
+pub(super) type TimedEnd = (Option<Arc<str>>, Instant);
+
 /// The ends of one room, by their times.
 #[derive(Default)]
 pub(super) struct PresenceTimes {
     by_time: BTreeSet<(Instant, PresenceEnd)>,
-    by_user: HashMap<Arc<str>, Vec<(Option<Arc<str>>, Instant)>>,
+    by_user: HashMap<Arc<str>, Vec<TimedEnd>>,
 }
 
 impl PresenceTimes {
@@ -36,10 +39,19 @@ impl PresenceTimes {
         }
     }
 
-    /// Returns true if an end has a time.
-    pub(super) fn has(&self, (user, what): &PresenceEnd) -> bool {
-        let own = self.by_user.get(user);
-        own.is_some_and(|own| own.iter().any(|(known, _)| known == what))
+    /// Removes all ends of a user, and returns them with their times.
+    pub(super) fn remove(&mut self, user: &Arc<str>) -> Vec<TimedEnd> {
+        let own = self.by_user.remove(user).unwrap_or_default();
+        for (what, at) in &own {
+            self.by_time.remove(&(*at, (user.clone(), what.clone())));
+        }
+        own
+    }
+
+    /// Returns the time of an end; `None` if it has none.
+    pub(super) fn get(&self, (user, what): &PresenceEnd) -> Option<Instant> {
+        let mut own = self.by_user.get(user)?.iter();
+        own.find(|(known, _)| known == what).map(|(_, at)| *at)
     }
 
     /// Returns the flags of a user that have a time.

@@ -60,6 +60,9 @@ impl Roster {
         connection.identity = Some(identity);
         if let Some(route) = self.outboxes.get_mut(&who) {
             route.hears = hears;
+            if !hears {
+                route.outbox.unfollow();
+            }
         }
         true
     }

@@ -1,10 +1,15 @@
 //! Who is in a room: what waits for the disk, what a failed turn leaves, and how long a room stays for its users.
 
 use super::*;
-use crate::room::{ClientDelivery, DeliveryAck, PresenceAsk};
-use room_core::config::{Presence, PresentBy};
+use crate::room::{
+    ClientDelivery, ClientPoll, DeliveryAck, PresenceAsk, PresenceEvent, ReturningClient,
+};
+use room_core::config::{Presence, PresentBy, RetentionSettings};
+use room_core::id::ConnectionSecret;
+use room_core::identity::{Capabilities, Identity};
 use room_core::presence::PresenceRefusal;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const SETTINGS: Presence = Presence { grace_ms: 60_000, every_ms: 10, by: PresentBy::Client };
 
@@ -44,6 +49,15 @@ async fn tells(client: &Client, script: &str) -> Result<(), RoomError> {
             return ack.outcome.clone();
         }
     }
+}
+
+/// Connects a client, and takes nothing of what it gets.
+async fn arrives(node: &TestNode, visitor: ConnectingClient) -> Client {
+    let entrance = node.rooms.entrance(&lobby()).unwrap();
+    let outboxes = node.rooms.outboxes();
+    let to = (&outboxes, ConnectionKey(0));
+    let joined = within(node.rooms.connect(&entrance, visitor, to)).await.unwrap().unwrap();
+    Client { joined, outboxes }
 }
 
 /// Returns who is in the lobby.
@@ -201,4 +215,42 @@ async fn a_party_that_gives_presence_up_has_nobody_left() {
     deploy(None).await;
     assert_eq!(event(&a).await, json!({"sync": []}));
     assert!(tells(&a, r#"[{"presence":"users"}]"#).await.is_err());
+}
+
+#[tokio::test]
+async fn a_client_that_may_no_longer_read_does_not_get_who_is_there() {
+    let node = with(Disk::default(), |_| {}).await;
+    let identity = |capabilities| Identity::new(r#"{"sub":"ann"}"#.to_owned(), capabilities, None);
+    let ann = ConnectingClient { identity: Some(identity(Capabilities::ALL)), ..visitor("a") };
+    let a = arrives(&node, ann).await;
+    within(a.joined.renew(identity(Capabilities::WRITE))).await.unwrap();
+    assert_eq!(a.take(9), []);
+    within(a.joined.renew(identity(Capabilities::ALL))).await.unwrap();
+    assert_eq!(event(&a).await, json!({"sync": []}));
+}
+
+#[tokio::test]
+async fn a_client_that_polls_a_party_without_presence_forgets_the_users_that_it_knew() {
+    let settings = RetentionSettings { resume: Some("1m".parse().unwrap()), history: None };
+    let retention = settings.parse(&Limits::default()).unwrap();
+    let change = |party: &mut Party| party.retention = retention;
+    let node = TestNode::of(Disk::default(), Limits::default(), change).await;
+    let (transport, secret) = (Transport::LongPoll, Some(ConnectionSecret::random()));
+    let first = arrives(&node, ConnectingClient { transport, secret, ..visitor("a") }).await;
+    let said = heard(&first, 1).await;
+    let OutboxItem::Welcome(welcome) = &said[0] else { panic!("{said:?}") };
+    let client = ReturningClient { secret, since: welcome.at.unwrap() };
+    let poll = async |presence_at| {
+        let connection = ConnectionId::parse("a", 256).unwrap();
+        let poll = ClientPoll { connection, client, presence_at };
+        let outboxes = node.rooms.outboxes();
+        let to = (&outboxes, ConnectionKey(0));
+        let joined = within(node.rooms.poll(&lobby(), poll, to)).await.unwrap();
+        let said = Client { joined, outboxes }.take(9);
+        said.into_iter().filter(|item| !matches!(item, OutboxItem::Welcome(_))).collect::<Vec<_>>()
+    };
+    let nobody = PresenceEvent::new(0, r#"{"sync":[]}"#.to_owned());
+    assert_eq!(poll(Some(7)).await, [OutboxItem::Presence(Arc::new(nobody))]);
+    // It knows nobody by now, or does not ask.
+    assert_eq!((poll(Some(0)).await, poll(None).await), (Vec::new(), Vec::new()));
 }
