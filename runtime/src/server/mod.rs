@@ -64,7 +64,7 @@ use site::SharedByProjects;
 use slots::ProjectSlots;
 use std::fs::{self, File, TryLockError};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokens::Tokens;
 use tokio::sync::Semaphore;
@@ -216,19 +216,9 @@ impl Server {
         let way = (config.admin_tls, Proxies::default(), None);
         let admin = bind(config.admin, way, &shared_limits).await?;
         let compiled = CompiledFolder::verified(&data)?;
-        let caches = CodeCaches { folder: Some(compiled.dir()), functions: false };
-        let guests = GuestHost::new(&shared_limits, caches)?;
-        let records = cluster.as_ref().map(|cluster| cluster.records.clone());
-        let shared = SharedByProjects {
-            blobs: Blobs::open(&data.join("blobs"), limits.module_bytes_max)?
-                .in_cluster(records.clone()),
-            hosts: Hosts::default(),
-            guests,
-            forwarder: forwarder(&config.space, cluster.as_ref(), &limits),
-            cluster: cluster.as_ref().map(|cluster| cluster.place.clone()),
-            records: records.clone(),
-            drain_spread_ms: limits.drain_spread_ms,
-        };
+        let folders = (data.as_path(), &compiled);
+        let shared = shared(folders, &config.space, cluster.as_ref(), &shared_limits)?;
+        let records = shared.records.clone();
         let clock = Clock::system();
         let tokens = match &records {
             Some(records) => Tokens::of_cluster(records).await?,
@@ -325,6 +315,31 @@ impl Server {
         }
         blocking(|| self.core.0.compiled.note());
     }
+}
+
+/// Returns what the projects of a server share.
+///
+/// # Errors
+/// [`ServeError`]: the folder or the engine cannot be used.
+fn shared(
+    (data, compiled): (&Path, &CompiledFolder),
+    space: &Space,
+    cluster: Option<&Cluster>,
+    limits: &Arc<Limits>,
+) -> Result<SharedByProjects, ServeError> {
+    let caches = CodeCaches { folder: Some(compiled.dir()), functions: false };
+    let guests = GuestHost::new(limits, caches)?;
+    let records = cluster.map(|cluster| cluster.records.clone());
+    let blobs = Blobs::open(&data.join("blobs"), limits.module_bytes_max)?;
+    Ok(SharedByProjects {
+        blobs: blobs.in_cluster(records.clone()),
+        hosts: Hosts::default(),
+        guests,
+        forwarder: forwarder(space, cluster, limits),
+        cluster: cluster.map(|cluster| cluster.place.clone()),
+        records,
+        drain_spread_ms: limits.drain_spread_ms,
+    })
 }
 
 impl ServerCore {
