@@ -144,7 +144,7 @@ async fn everybody_knows_who_is_there_whatever_carries_it() {
     let mut ada = Person::open(&node, "_pk=ada").await;
     ada.shows(json!({"color": "teal"})).await;
     let teal = entry("ada", json!({"color": "teal"}), 1);
-    ada.sees(only(&[teal.clone()])).await;
+    ada.sees(only(std::slice::from_ref(&teal))).await;
     // A plain socket, one with ids, an event stream: each gets all first.
     let sync = json!({"presence": {"sync": [teal]}});
     let mut plain = TestClient::connect(node.addr(), &format!("{ROOM}?_pk=bob&quiet=1")).await;

@@ -440,17 +440,17 @@ mod tests {
         ]
     }
 
+    /// Returns what a client sees of an error, as a line.
+    fn line(error: &DoorError) -> String {
+        let shown = error.show(Audience::Public);
+        let text = shown.text.split(" under ").next().unwrap_or_default().to_owned();
+        let retry = if shown.retry_after.is_some() { "retry" } else { "" };
+        format!("{} {} {text} {retry}\n", shown.status.as_u16(), shown.frame.code)
+    }
+
     #[test]
     fn every_door_error_maps_to_its_status_and_close_code() {
-        let table: String = errors()
-            .iter()
-            .map(|error| {
-                let shown = error.show(Audience::Public);
-                let text = shown.text.split(" under ").next().unwrap_or_default().to_owned();
-                let retry = if shown.retry_after.is_some() { "retry" } else { "" };
-                format!("{} {} {text} {retry}\n", shown.status.as_u16(), shown.frame.code)
-            })
-            .collect();
+        let table: String = errors().iter().map(line).collect();
         expect![[r#"
             400 4400 the room name is empty 
             400 4400 _since is invalid: an id is … 
