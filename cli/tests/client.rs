@@ -27,6 +27,11 @@ fn the_client_reaches_its_server_and_comes_back_to_it() {
 }
 
 #[test]
+fn rooms_share_a_socket_and_show_their_tokens() {
+    check("shared");
+}
+
+#[test]
 fn the_client_misses_nothing_of_a_real_server() {
     check("rooms");
 }

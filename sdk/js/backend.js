@@ -19,7 +19,7 @@ export class BackendError extends Error {
   }
 }
 
-/** A webhook that is not to be believed. */
+/** A webhook whose signature or time is invalid. */
 export class WebhookError extends Error {
   name = "WebhookError";
 }
@@ -50,7 +50,7 @@ const pathOf = ({ party = "main", room }) => {
   return `${encodeURIComponent(party)}/${encodeURIComponent(room)}`;
 };
 
-/** Publishes a message to a room. → `{ id }` once its turn is durable. */
+/** Publishes a message to a room. Returns `{ id }` once its turn is durable. */
 export async function publish(server, message) {
   const kind = contentOf(message);
   const [type, body] = {
@@ -63,7 +63,10 @@ export async function publish(server, message) {
   return ask(server, `/_room/publish/${pathOf(message)}`, headers, body);
 }
 
-/** Publishes many messages, to many rooms. → The result of each, in order: `{ status, id }` or `{ status, error, retryMs }`. */
+/**
+ * Publishes many messages, to many rooms. Returns the result of each, in order: `{ status, id }` or
+ * `{ status, error, retryMs }`.
+ */
 export async function publishMany(server, messages) {
   const written = messages.map((message) => {
     const kind = contentOf(message);
@@ -79,7 +82,7 @@ export async function publishMany(server, messages) {
   }));
 }
 
-/** Asks an operators' address for a ticket, with a token of scope `admin`. → The ticket, for `?ticket=`. */
+/** Asks an operators' address for a ticket, with a token of scope `admin`. Returns the ticket, for `?ticket=`. */
 export async function ticket(server, { party = "main", room, ms = 60_000, capabilities, once, claims }) {
   const { project, token } = server;
   const path = project ? `/_room/admin/projects/${encodeURIComponent(project)}/node/tickets` : "/_room/admin/tickets";
@@ -129,7 +132,7 @@ async function keyOf(secret) {
   return crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-256" }, false, ["verify"]);
 }
 
-/** A text that is no base64 is no signature. */
+/** Decodes a signature. A text that is not valid base64 matches no key. */
 function bytesOrNone(text) {
   try {
     return fromBase64(text);

@@ -7,12 +7,10 @@
 
 import { addressOf, checkAddress, makeId, valueOf, warnOfSlashes, withQuery } from "./client/address.js";
 import { Link, isFinal } from "./client/link.js";
-import { CLOSED, CONNECTING, OPEN, Room } from "./client/room.js";
+import { Room, STATES } from "./client/room.js";
 import { RoomError } from "./client/session.js";
 
 export { Room, RoomError, isFinal };
-
-const CLOSING = 2;
 
 const DEFAULTS = {
   minReconnectionDelay: 3_000,
@@ -40,21 +38,16 @@ const CLIENT_DEFAULTS = {
 
 /** A WebSocket to a room. It connects when it is made, and again whenever the connection is lost. */
 export class PartySocket extends Room {
-  static CONNECTING = CONNECTING;
-  static OPEN = OPEN;
-  static CLOSING = CLOSING;
-  static CLOSED = CLOSED;
   static defaults = DEFAULTS;
-  CONNECTING = CONNECTING;
-  OPEN = OPEN;
-  CLOSING = CLOSING;
-  CLOSED = CLOSED;
+  static {
+    for (const it of [this, this.prototype]) Object.assign(it, STATES);
+  }
 
   constructor(options) {
     const { defaults } = new.target;
     super({ ...options, id: options.id || makeId() });
     warnOfSlashes(options);
-    this._moveTo(new Link((name) => this._options[name] ?? defaults[name]));
+    this._link = new Link((name) => this._options[name] ?? defaults[name]);
     if (options.startClosed) return;
     checkAddress(options);
     this._link.enter(this);
@@ -70,14 +63,14 @@ export class PartySocket extends Room {
   get shouldReconnect() { return this._wanted; }
 
   /** Closes for good: only `reconnect` opens it again. The `close` event is dispatched before this returns. */
-  close(code = 1000, reason = "") {
+  close(code, reason) {
     this._link.close(code, reason);
   }
 
   /** Closes what there is, and connects at once. */
-  reconnect(code = 1000, reason = "") {
+  reconnect(code, reason) {
     checkAddress(this._options);
-    this._link.restart(code, reason, this);
+    this._link.restart(this, code, reason);
   }
 
   /** Changes options from the next try on; those that are left out stay, the id among them. */
@@ -103,15 +96,15 @@ export class RoomClient extends PartySocket {
 
   /** Joins one more room, over the same socket if the server can; with `startClosed` when `enter` is called. */
   join(name, options = {}) {
-    const { host, prefix: above, protocol, id, disableNameValidation } = this._options;
-    const given = { host, prefix: above, protocol, id, disableNameValidation, ...options, room: name };
+    const given = { ...options, room: name };
+    for (const key of ["host", "prefix", "protocol", "id", "disableNameValidation"]) given[key] ??= this._options[key];
     warnOfSlashes(given);
     const room = new Room(given);
     room.addEventListener("status", ({ status }) => {
       if (status === "closed") this.#rooms.delete(room);
       else this.#rooms.add(room);
     });
-    room._moveTo(this._link);
+    room._link = this._link;
     if (!options.startClosed) room.enter();
     return room;
   }
@@ -119,7 +112,7 @@ export class RoomClient extends PartySocket {
   close(code, reason) {
     super.close(code, reason);
     // Those that the server could not have over the same socket.
-    for (const room of [...this.#rooms]) room._link.close(code ?? 1000, reason ?? "");
+    for (const room of [...this.#rooms]) room._link.close(code, reason);
     this.#rooms.clear();
   }
 }

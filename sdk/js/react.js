@@ -10,9 +10,9 @@ const HANDLERS = {
   onOpen: "open", onMessage: "message", onClose: "close", onError: "error", onGap: "gap", onPresence: "presence",
   onStatus: "status",
 };
-/** What a component may give anew with each rendering: the latest is asked. */
+/** Functions that may change with each rendering: the latest is called. */
 const ASKED = ["query", "token", "protocols", "shouldReconnectOnClose"];
-/** What makes no other room of it. */
+/** Options whose change leads to no other room. */
 const APART = new Set([...Object.keys(HANDLERS), "client", "enabled", "WebSocket", "fetch", "debugLogger"]);
 
 const keyOf = (options) => JSON.stringify(options, (name, value) => {
@@ -59,7 +59,7 @@ class Held {
 
 /**
  * A room, as long as the component is mounted and `enabled` is not false. Options are those of `RoomClient`, with handlers; with
- * `client`, it is one more room of that client. → `{ room, status }`.
+ * `client`, it is one more room of that client. Returns `{ room, status }`.
  */
 export function useRoom(options) {
   const { client, enabled = true } = options;
@@ -98,7 +98,7 @@ function listen(room, types, changed) {
 
 const NOBODY = new Map();
 
-/** Who is in a room. With `shown`, the component's own user shows it. → `{ users, set, flag }`. */
+/** Who is in a room. With `shown`, the component's own user shows it. Returns `{ users, set, flag }`. */
 export function usePresence(room, shown) {
   const subscribe = useCallback((changed) => listen(room, ["presence"], changed), [room]);
   const users = useSyncExternalStore(subscribe, () => room.presence.users, () => NOBODY);
@@ -144,7 +144,7 @@ class History {
 
 /**
  * The newest messages of a room: those of the time before, if the room has `rewind`, and those since. After a gap the list
- * begins anew. → A list of `{ id, data, replayed }`; `parse` reads each `data`.
+ * restarts. Returns a list of `{ id, data, replayed }`; `parse` reads each `data`.
  */
 export function useHistory(room, { keep = 100, parse } = {}) {
   const subscribe = useCallback((changed) => {

@@ -3329,8 +3329,8 @@ pub mod room {
                 /// The room or the user has as much as this limit allows (`presence_users_max`, `presence_room_bytes_max` or
                 /// `presence_flags_max`).
                 BeyondLimit(Limit),
-                /// The data is no JSON, the user's name or the flag's name is too long, or the flag is for too long; the text says
-                /// which.
+                /// The data is not valid JSON, the user's name or the flag's name is too long, or the flag is for too long; the
+                /// text says which.
                 Invalid(_rt::String),
             }
             impl ::core::fmt::Debug for PresenceError {

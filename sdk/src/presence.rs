@@ -86,8 +86,8 @@ impl Context {
 }
 
 impl<T> Presence<'_, T> {
-    /// Shows `data` of the user of a connection from now on, also one that [`Room::on_close`](crate::Room::on_close) is
-    /// about.
+    /// Shows `data` of the connection's user from now on. The connection may be the one that
+    /// [`Room::on_close`](crate::Room::on_close) is about.
     ///
     /// # Errors
     /// [`PresenceError`]; or the value cannot be written as JSON. Nothing is changed then.
@@ -99,7 +99,7 @@ impl<T> Presence<'_, T> {
         Ok(Current::set_presence(conn.id(), &data)?)
     }
 
-    /// Ends the presence of the user of a connection, until the next [`set`](Self::set).
+    /// Ends the presence of the connection's user, until the next [`set`](Self::set).
     ///
     /// # Errors
     /// [`PresenceError`].
@@ -107,8 +107,8 @@ impl<T> Presence<'_, T> {
         Ok(Current::clear_presence(conn.id())?)
     }
 
-    /// Gives the user of a connection a flag that ends by itself: `ctx.presence::<Person>().flag(conn, "typing",
-    /// Duration::from_secs(5))?`. A flag that it has already lasts from now on; [`Duration::ZERO`] ends it.
+    /// Gives the connection's user a flag that ends by itself: `ctx.presence::<Person>().flag(conn, "typing",
+    /// Duration::from_secs(5))?`. A flag that the user has already is renewed, and [`Duration::ZERO`] ends it.
     ///
     /// # Errors
     /// [`PresenceError`]: the user is not present, or the flag is for longer than a minute, among others.

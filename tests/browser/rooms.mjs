@@ -69,10 +69,10 @@ test("a tab comes back after the death of its server, and says what it kept", as
   await hears(tab, "first hello ada");
   await server.kill();
   await hears(tab, "first is waiting");
-  const answered = tab.evaluate(() => client.send("all meanwhile", { ack: true, timeout: 60_000 }));
+  const answered = tab.evaluate(() => client.send("all kept", { ack: true, timeout: 60_000 }));
   server = await Server.start({ port: server.port });
   await answered;
-  await hears(tab, "first meanwhile");
+  await hears(tab, "first kept");
   assert.equal(await tab.evaluate(() => client.arrival), "continued");
 });
 

@@ -27,5 +27,5 @@ for (const name of ["react", "react-dom", "react-test-renderer", "react-is", "sc
 /** Where the package is. */
 export const root = join(home, "node_modules/roomkit");
 
-/** A file of the package, also one that is no entry of it. */
+/** Imports a file of the package, also one that is not an entry. */
 export const load = (file) => import(pathToFileURL(join(root, file)));

@@ -1,4 +1,4 @@
-// A server that is no room: it speaks `room.1`, and says what a test tells it to.
+// A scripted server without rooms: it speaks `room.1`, and sends what a test asks for.
 
 import { once } from "node:events";
 import { createServer } from "node:http";

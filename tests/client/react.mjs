@@ -30,7 +30,7 @@ after(() => { console.error = error; });
 
 const QUICK = { WebSocket, minReconnectionDelay: 20, maxReconnectionDelay: 50 };
 
-/** Renders what the function returns, in StrictMode. → Each rendering's value, and how to render again. */
+/** Renders what the function returns, in StrictMode. Returns each rendering's value, and how to render again. */
 function render(use, props) {
   const values = new Queue("rendering");
   const Probe = (props) => {
@@ -144,7 +144,7 @@ test("usePresence shows who is here, and what the component shows", async () => 
   assert.deepEqual([typing.flag, typing.for_ms], ["typing", 3_000]);
 });
 
-test("useHistory has what was before and what comes, and begins anew after a gap", async () => {
+test("useHistory has what was before and what comes, and restarts after a gap", async () => {
   const use = () => {
     const { room } = useRoom({ host: peer.host, room: "lobby", rewind: 10, ...QUICK });
     return useHistory(room, { keep: 3, parse: JSON.parse });

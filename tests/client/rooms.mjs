@@ -168,7 +168,7 @@ test("two rooms share a socket, a third of another party joins them, and a fourt
   assert.deepEqual([end.code, nobody.status], [4404, "closed"]);
 });
 
-test("a new client gets what it asks for of the time before, and is told which it is", async () => {
+test("a new client gets the history that it asks for, and sees which messages are replayed", async () => {
   const speaker = await visit({ room: "before" });
   for (const word of ["a", "b", "c"]) await speaker.client.send(`all ${word}`, { ack: true });
   const { client, messages } = await visit({ room: "before", id: "late", rewind: 2 });
@@ -201,7 +201,7 @@ test("after a gap a client gets of the time before what a new one gets, and afte
   assert.ok(["c", "left ada 1000"].includes(data), data);
 });
 
-test("a server that restarts is continued where it stores messages, and a gap is told where it does not", async () => {
+test("a server that restarts is continued where it stores messages, and the client hears of a gap where it does not", async () => {
   const port = server.port;
   const kept = await visit({ room: "kept", party: "durable", id: "ada" });
   assert.equal(await kept.says(), "hello ada");

@@ -40,7 +40,7 @@ function message(session, member, data, { acked = true, again } = {}) {
 }
 
 describe("messages", () => {
-  test("those before the room is joined wait, and leave in order before it is told", () => {
+  test("those before the room is joined wait, and leave in order before `joined` is reported", () => {
     const { session, member, events, open, frames } = begin();
     assert.equal(message(session, member, "a", { acked: false }).now, false);
     const b = message(session, member, "b");
@@ -158,9 +158,9 @@ describe("rooms", () => {
     const { session, member, make, open, frames } = begin();
     const den = make("d");
     open();
-    const ask = { party: "main", room: "den", id: "ada", query: "", rewind: 5 };
+    const ask = { party: "main", room: "den", id: "ada", query: "", token: "t", rewind: 5 };
     session.join(den.member, ask);
-    assert.deepEqual(frames(), [{ type: "join", ...ask, token: undefined, since: undefined, resume: undefined, ref: 1 }]);
+    assert.deepEqual(frames(), [{ type: "join", ...ask, since: undefined, resume: undefined, ref: 1 }]);
     session.hear({ type: "joined", channel: 3, ref: 1, connection: "ada", secret: "d", at: "9-1", arrival: "new" });
     session.hear({ type: "message", channel: 3, id: "9-2", data: "to den" });
     session.hear({ type: "message", channel: 9, id: "9-3", data: "to nobody" });
@@ -173,7 +173,7 @@ describe("rooms", () => {
     assert.deepEqual([member.since, member.secret], ["7-40", "s"]);
   });
 
-  test("a refused join is told with its frame", () => {
+  test("a refused join is reported with its frame", () => {
     const { session, make, open } = begin();
     const den = make();
     open();
@@ -320,7 +320,7 @@ describe("coming back", () => {
 describe("presence", () => {
   const users = (presence) => [...presence.users.keys()];
 
-  test("the list follows the server's events, and each change is told", () => {
+  test("the list follows the server's events, and each change is reported", () => {
     const presence = new Presence(() => true);
     const [ada, bob, eve] = ["ada", "bob", "eve"].map((user) => ({ user, data: { x: 1 }, connections: 1 }));
     assert.deepEqual(presence.hear({ sync: [ada, bob] }), { joined: [ada, bob], updated: [], left: [] });

@@ -93,6 +93,10 @@ async fn one_of_two_deployments_at_once_wins(cluster: &Cluster) {
 
 async fn tokens_are_for_all_nodes(cluster: &Cluster) {
     let wish = json!({"name": "ci", "scope": "read"});
+    // A node also revokes a token that it has not seen yet.
+    let fresh = cluster.good("b", "POST", "tokens", wish.clone()).await;
+    let path = format!("tokens/{}", fresh["id"].as_str().unwrap());
+    cluster.good("c", "DELETE", &path, Value::Null).await;
     let made = cluster.good("b", "POST", "tokens", wish).await;
     let (id, secret) = (made["id"].as_str().unwrap(), made["secret"].as_str().unwrap());
     let status = async |node: &str| {

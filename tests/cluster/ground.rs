@@ -67,7 +67,7 @@ async fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
-/// Sends a request. Returns no answer if none comes.
+/// Sends a request, and returns the answer; `None` if it does not come.
 pub(crate) async fn ask(
     addr: SocketAddr,
     (method, path): (&str, &str),

@@ -1,8 +1,9 @@
 //! What clients sent to counting rooms and saw of them, and the judge of it. Pure: owns the notes, and the rules.
 //!
 //! A room counts increments. Each is a turn with a number, and the room shows every turn to all of its clients: who
-//! counted, and how far. Invariant: a history without a problem lost no acknowledged increment, counted none twice, has one
-//! order for all clients, one owner at a time, and nothing that anybody saw is missing at the end.
+//! counted, and how far. Invariant: in a history without a problem, no acknowledged increment is lost and no
+//! increment is counted twice. All clients see one order, and a room has one owner at a time. Nothing that a client saw is
+//! missing at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 

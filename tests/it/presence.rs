@@ -163,7 +163,7 @@ async fn everybody_knows_who_is_there_whatever_carries_it() {
     assert!(stream.head().await.starts_with("HTTP/1.1 200"));
     let mut text = String::new();
     assert_eq!(streamed(&mut stream, &mut text, "presence").await, sync["presence"]);
-    // The room's own code shows somebody, and each learns of that alone.
+    // The room's own code shows bob, and each client gets that change alone.
     plain.tell(json!([{"presence": {"set": 7}}])).await;
     let joined = json!({"joined": [entry("bob", json!(7), 1)]});
     assert_eq!(read(plain.text().await), json!({ "presence": joined }));
@@ -171,7 +171,7 @@ async fn everybody_knows_who_is_there_whatever_carries_it() {
     assert_eq!(streamed(&mut stream, &mut text, "presence").await, joined);
     ada.sees(|users| users.contains_key("bob")).await;
     assert_eq!(here(&node).await, json!([teal, entry("bob", json!(7), 1)]));
-    // What is not JSON of the room's own type is left to the room.
+    // The room's code reads the same users.
     assert_eq!(
         plain.ask(json!([{"presence": "users"}])).await,
         r#"ada {"color":"teal"} 1 ,bob 7 1 "#
@@ -196,14 +196,7 @@ async fn a_client_that_polls_gets_who_is_there_when_it_asks_for_that() {
     }
     let answer = poll("&_presence_at=0").await.json();
     let at = format!("&_presence_at={}", answer["presence_at"]);
-    let shows = async {
-        until("bob to poll", async || {
-            let users = ada.wishes(json!({"data": 1})).await;
-            users["type"] == "ack"
-        })
-        .await;
-    };
-    let (answer, ()) = tokio::join!(poll(&at), shows);
+    let (answer, ()) = tokio::join!(poll(&at), ada.shows(json!(1)));
     let answer = answer.json();
     let entries = answer["presence"]["joined"].as_array().or(answer["presence"]["sync"].as_array());
     assert_eq!(entries, Some(&vec![entry("ada", json!(1), 1)]), "{answer}");

@@ -52,7 +52,7 @@ impl Stage {
                     }
                 }
             }
-            _ => panic!("no line of an example: {line}"),
+            _ => panic!("this is not a line of an example: {line}"),
         }
     }
 
@@ -68,9 +68,9 @@ impl Stage {
 
 #[tokio::test]
 async fn the_examples_of_the_guide_are_what_a_server_does() {
-    let times = (Some("5s".parse().unwrap()), Some("30ms".parse().unwrap()));
+    let (grace, every) = (Some("5s".parse().unwrap()), Some("30ms".parse().unwrap()));
     assert!(PAGE.contains(r#"presence = { grace = "5s", every = "30ms" }"#));
-    let setting = PresenceSetting { grace: times.0, every: times.1, ..PresenceSetting::default() };
+    let setting = PresenceSetting { grace, every, ..PresenceSetting::default() };
     let examples: Vec<&str> =
         PAGE.split("```session\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert_eq!(examples.len(), 3);

@@ -69,7 +69,7 @@ const REACT_PAGE_LINE: &str = "- `page/`: the page, in React. `room dev` bundles
 pub(crate) const VENDORED_PACKAGE: &str = "vendor/roomkit";
 
 /// The files of the package.
-const ROOMKIT: [(&str, &str); 25] = [
+const ROOMKIT: [(&str, &str); 26] = [
     ("package.json", include_str!("../../../sdk/js/package.json")),
     ("README.md", include_str!("../../../sdk/js/README.md")),
     ("CLIENT.md", include_str!("../../../sdk/js/CLIENT.md")),
@@ -80,6 +80,7 @@ const ROOMKIT: [(&str, &str); 25] = [
     ("client/address.js", include_str!("../../../sdk/js/client/address.js")),
     ("client/frames.js", include_str!("../../../sdk/js/client/frames.js")),
     ("client/link.js", include_str!("../../../sdk/js/client/link.js")),
+    ("client/page.js", include_str!("../../../sdk/js/client/page.js")),
     ("client/posting.js", include_str!("../../../sdk/js/client/posting.js")),
     ("client/presence.js", include_str!("../../../sdk/js/client/presence.js")),
     ("client/room.js", include_str!("../../../sdk/js/client/room.js")),

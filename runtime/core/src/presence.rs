@@ -141,7 +141,7 @@ impl PresenceUser {
 }
 
 impl ShownPresence {
-    /// Returns what a user of this name counts who shows this, in bytes.
+    /// Returns the bytes that a user of this name counts while it shows this.
     fn bytes(&self, name: &str) -> usize {
         let flags: usize = self.flags.iter().map(|flag| flag.len()).sum();
         USER_BYTES + name.len() + self.data.len() + flags
@@ -231,18 +231,11 @@ impl UserRecord {
 /// Returns a user's data as it is kept: one JSON value without spaces, so that equal values are equal texts.
 ///
 /// # Errors
-/// [`PresenceRefusal::Invalid`] if the text is no JSON, [`PresenceRefusal::TooLarge`].
-pub fn data_of(text: &str, limits: &Limits) -> Result<String, PresenceRefusal> {
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| PresenceRefusal::Invalid(format!("the data is no JSON: {error}")))?;
-    data_of_value(&value, limits)
-}
-
-/// As [`data_of`], for a value that was read already.
-///
-/// # Errors
-/// [`PresenceRefusal::TooLarge`].
-pub fn data_of_value(value: &Value, limits: &Limits) -> Result<String, PresenceRefusal> {
+/// [`PresenceRefusal::Invalid`] if the text is not valid JSON, [`PresenceRefusal::TooLarge`].
+fn data_of(text: &str, limits: &Limits) -> Result<String, PresenceRefusal> {
+    let value: Value = serde_json::from_str(text).map_err(|error| {
+        PresenceRefusal::Invalid(format!("the data is not valid JSON: {error}"))
+    })?;
     let (text, max) = (value.to_string(), limits.presence_data_bytes_max);
     match text.len() > size(max) {
         true => Err(PresenceRefusal::TooLarge { bytes: text.len(), max }),

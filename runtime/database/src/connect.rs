@@ -8,6 +8,7 @@ use deadpool_postgres::{
     ClientWrapper, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
 use room_core::limits::{Limits, ms, size};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -110,7 +111,7 @@ impl Database {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, DatabaseError> {
         let asked = Asked(Some(self.client().await?));
-        let answer = self.within(run(asked.client(), statement, parameters)).await;
+        let answer = self.within(ask(asked.client(), statement, parameters)).await;
         // A connection whose answer is still to come answers nobody else.
         if !matches!(answer, Err(DatabaseError::TimedOut(_))) {
             asked.give_back();
@@ -131,7 +132,7 @@ impl Database {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         self.within(async { Ok(asked.client().batch_execute(begin).await?) }).await?;
         let frozen = FrozenDatabase { database: self.clone(), asked };
-        // The first statement of a transaction decides of which moment it is.
+        // The view is that of the moment of the transaction's first statement.
         frozen.query("SELECT 1", &[]).await?;
         Ok(frozen)
     }
@@ -185,6 +186,12 @@ impl Database {
 
     fn timed_out(&self) -> DatabaseError {
         DatabaseError::TimedOut(u64::try_from(self.patience.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Database")
     }
 }
 
@@ -246,7 +253,7 @@ impl FrozenDatabase {
         statement: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, DatabaseError> {
-        self.database.within(run(self.asked.client(), statement, parameters)).await
+        self.database.within(ask(self.asked.client(), statement, parameters)).await
     }
 
     /// As [`Database::block_on`].
@@ -276,7 +283,8 @@ impl Drop for Asked {
     }
 }
 
-async fn run(
+/// Runs one statement on a connection, on which it stays prepared.
+pub(crate) async fn ask(
     client: &ClientWrapper,
     statement: &str,
     parameters: &[&(dyn ToSql + Sync)],

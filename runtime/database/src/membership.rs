@@ -43,7 +43,7 @@ struct MembershipInner {
     key: ClusterKey,
     map: watch::Sender<Arc<ShardMap>>,
     figures: Mutex<String>,
-    /// Whether the node takes shards.
+    /// Whether [`Membership::take_shards`] was called, or need not be.
     takes_shards: AtomicBool,
 }
 
@@ -64,7 +64,7 @@ struct MembershipPace {
 pub enum ShardOrder {
     /// The rooms of these shards are this node's from now on: search for their alarms and webhooks.
     Taken(ShardSet),
-    /// Stop the rooms of these shards between two turns. They may still commit, and none of them may start meanwhile
+    /// Stop the rooms of these shards between two turns. They may still commit, and none of them may start
     /// ([`Lease::covers`]).
     Leave {
         /// The shards.
@@ -192,7 +192,7 @@ impl Membership {
         Ok(membership)
     }
 
-    /// Takes the node's share of shards from now on.
+    /// Takes the node's share of shards from now on, unless an operator has drained it.
     ///
     /// # Errors
     /// [`MembershipError`]: it takes none before it joins again.
@@ -234,8 +234,8 @@ impl Membership {
         *lock(&self.0.figures) = if fits { figures } else { "{}".to_owned() };
     }
 
-    /// Asks a node to give up all its shards and to take no others. It stays in the cluster until it stops. Returns false
-    /// if no live node has this name.
+    /// Asks a node to give up all its shards and to take no others until its process starts again. It stays in the cluster
+    /// until it stops. Returns false if no live node has this name.
     ///
     /// # Errors
     /// [`DatabaseError`].
@@ -333,11 +333,12 @@ impl Membership {
         loop {
             let sent = Moment::now();
             let takes_shards = self.0.takes_shards.load(Ordering::Acquire);
-            let added = rows::add(client, own, (program, lease_ms), takes_shards);
+            let before = lease.incarnation();
+            let added = rows::add(client, (own, before), (program, lease_ms), takes_shards);
             if let Some(incarnation) = database.within(added).await? {
                 lease.renew(incarnation, sent, pace.certain());
                 if !takes_shards && self.0.takes_shards.load(Ordering::Acquire) {
-                    // `take_shards` was called meanwhile, and found the row of before.
+                    // `take_shards` was called in between, and found the former row.
                     database.within(rows::take_part(client, incarnation)).await?;
                 }
                 return Ok(());
@@ -350,7 +351,7 @@ impl Membership {
                 return Err(MembershipError::NameTaken { name, address });
             }
             known = holder;
-            // Its heartbeats would come meanwhile. Without any, the database takes it for dead at last.
+            // A holder that lives sends a heartbeat during this pause. One that sends none is declared dead in the end.
             tokio::time::sleep(pace.heartbeat).await;
             database.within(rows::declare_dead(client)).await?;
         }

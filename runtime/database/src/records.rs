@@ -99,13 +99,9 @@ impl ClusterRecords {
     /// # Errors
     /// [`DatabaseError`].
     pub async fn projects(&self) -> Result<Vec<(String, RecordMark, RecordState)>, DatabaseError> {
-        let client = self.database.client().await?;
-        let asked = async {
-            let text = "SELECT project, change, deleted, name FROM room.projects ORDER BY name";
-            let rows = client.query(text, &[]).await?;
-            Ok(rows.iter().map(|row| (row.get(3), mark_of(row), state_of(row))).collect())
-        };
-        self.database.within(asked).await
+        let text = "SELECT project, change, deleted, name FROM room.projects ORDER BY name";
+        let rows = self.database.query(text, &[]).await?;
+        Ok(rows.iter().map(|row| (row.get(3), mark_of(row), state_of(row))).collect())
     }
 
     /// Returns the records of the project of this name.
@@ -113,12 +109,8 @@ impl ClusterRecords {
     /// # Errors
     /// [`DatabaseError`].
     pub async fn project(&self, name: &str) -> Result<Option<ProjectRecord>, DatabaseError> {
-        let client = self.database.client().await?;
-        let asked = async {
-            let text = "SELECT project, change, deleted, versions, variables FROM room.projects WHERE name = $1";
-            Ok(client.query_opt(text, &[&name]).await?.as_ref().map(record_of))
-        };
-        self.database.within(asked).await
+        let text = "SELECT project, change, deleted, versions, variables FROM room.projects WHERE name = $1";
+        Ok(self.database.query(text, &[&name]).await?.first().map(record_of))
     }
 
     /// Begins a change of the project of this name, which need not exist. Until it ends, no other node changes the project.
@@ -134,8 +126,8 @@ impl ClusterRecords {
         RecordChange::begin((self.database.clone(), client), name, place).await
     }
 
-    /// Removes what the rooms of a project have stored, in bounded steps, and then the project, which has this number. Its
-    /// deletion has begun. If it fails, another call goes on where this one ended.
+    /// Removes what the rooms of a project have stored, in bounded steps, and then the project with this number. Its
+    /// deletion must have begun. If this fails, another call goes on where it ended.
     ///
     /// # Errors
     /// [`DatabaseError`].
@@ -145,8 +137,8 @@ impl ClusterRecords {
     pub async fn purge(&self, name: &str, project: i64) -> Result<(), DatabaseError> {
         let client = self.database.client().await?;
         let page = i64::try_from(PURGED_ROWS_MAX).unwrap_or(i64::MAX);
-        // Another node may purge the project, too, and an operator may deploy one of this name again meanwhile: a statement
-        // sees the rows of that one only if it also sees that this one is gone.
+        // Another node may purge the project at the same time, and an operator may then deploy a new one of this name. A
+        // statement that sees the rows of the new one also sees that this one is gone.
         let text = "DELETE FROM room.entries WHERE (store, key) IN (\
                         SELECT e.store, e.key FROM room.entries e JOIN room.stores s ON s.store = e.store \
                         JOIN room.projects p ON p.name = s.project \
@@ -172,14 +164,9 @@ impl ClusterRecords {
     /// # Cancel safety
     /// If dropped before it returns, it may stay.
     pub async fn forget(&self, name: &str) -> Result<(), DatabaseError> {
-        let client = self.database.client().await?;
-        let asked = async {
-            let text = "DELETE FROM room.stores WHERE project = $1 \
-                        AND NOT EXISTS (SELECT FROM room.projects WHERE name = $1)";
-            client.execute(text, &[&name]).await?;
-            Ok(())
-        };
-        self.database.within(asked).await
+        let text = "DELETE FROM room.stores WHERE project = $1 \
+                    AND NOT EXISTS (SELECT FROM room.projects WHERE name = $1)";
+        self.database.query(text, &[&name]).await.map(drop)
     }
 
     /// Returns all tokens as they were added, the oldest first.
@@ -187,12 +174,9 @@ impl ClusterRecords {
     /// # Errors
     /// [`DatabaseError`].
     pub async fn tokens(&self) -> Result<Vec<String>, DatabaseError> {
-        let client = self.database.client().await?;
-        let asked = async {
-            let rows = client.query("SELECT token FROM room.tokens ORDER BY number", &[]).await?;
-            Ok(rows.iter().map(|row| row.get(0)).collect())
-        };
-        self.database.within(asked).await
+        let text = "SELECT token FROM room.tokens ORDER BY number";
+        let rows = self.database.query(text, &[]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// Adds a token, if there are fewer than `max`. Returns whether it was added.
@@ -249,15 +233,10 @@ impl ClusterRecords {
     /// # Cancel safety
     /// If dropped before it returns, the line may be missing.
     pub async fn note(&self, node: &str, line: &str) -> Result<(), DatabaseError> {
-        let client = self.database.client().await?;
         let max = i64::try_from(CLUSTER_AUDIT_LINES_MAX).unwrap_or(i64::MAX);
-        let asked = async {
-            let text = "WITH new AS (INSERT INTO room.audit (node, line) VALUES ($1, $2) RETURNING number) \
-                        DELETE FROM room.audit WHERE number <= (SELECT number FROM new) - $3";
-            client.execute(text, &[&node, &line, &max]).await?;
-            Ok(())
-        };
-        self.database.within(asked).await
+        let text = "WITH new AS (INSERT INTO room.audit (node, line) VALUES ($1, $2) RETURNING number) \
+                    DELETE FROM room.audit WHERE number <= (SELECT number FROM new) - $3";
+        self.database.query(text, &[&node, &line, &max]).await.map(drop)
     }
 
     /// Stores a seal if the cluster has none, and returns the one that it has.

@@ -12,7 +12,8 @@ pub struct DatabaseSettings {
     config: Config,
 }
 
-/// Why a text is no URL of a database, as a sentence that says what to write instead. It has no part of the text.
+/// Why a text is not a valid URL of a database, as a sentence that says what to write instead. It repeats no part of the
+/// text, which may contain a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct DatabaseUrlError(String);

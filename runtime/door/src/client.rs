@@ -16,11 +16,12 @@ static CLIENT: LazyLock<Script> =
     LazyLock::new(|| Script::of("client.js", include_str!("../../../sdk/js/client.js")));
 
 /// The modules that it imports, from the folder of this name beside it.
-static MODULES: LazyLock<[Script; 8]> = LazyLock::new(|| {
+static MODULES: LazyLock<[Script; 9]> = LazyLock::new(|| {
     [
         Script::of("address.js", include_str!("../../../sdk/js/client/address.js")),
         Script::of("frames.js", include_str!("../../../sdk/js/client/frames.js")),
         Script::of("link.js", include_str!("../../../sdk/js/client/link.js")),
+        Script::of("page.js", include_str!("../../../sdk/js/client/page.js")),
         Script::of("posting.js", include_str!("../../../sdk/js/client/posting.js")),
         Script::of("presence.js", include_str!("../../../sdk/js/client/presence.js")),
         Script::of("room.js", include_str!("../../../sdk/js/client/room.js")),

@@ -141,7 +141,7 @@ async fn to_home(
         }
         match HomeWay::open(door, peer).await {
             Ok(way) => break (way, peer.clone()),
-            // In a cluster other nodes take the rooms over of a node that is gone.
+            // In a cluster, other nodes take over the rooms of a node that is gone.
             Err(DoorError::NodeDown(_)) if homes.key().is_some() => tried = Some(home),
             Err(error) => {
                 return Err(AskedHead::of(door, &request, named).refused(door, &error, named));
@@ -168,7 +168,7 @@ fn may_forward(homes: &Homes, request: &Request, peer: &PeerNode) -> Result<(), 
     }
 }
 
-/// What is kept of a request's head for the answer to it, when it could not be forwarded.
+/// The parts of a request's head that the answer needs when the request could not be forwarded.
 struct AskedHead {
     page: PageOrigin,
     asks_for_socket: bool,

@@ -431,7 +431,7 @@ mod tests {
             room(PresenceRefusal::NotPresent.into()),
             room(PresenceRefusal::TooLarge { bytes: 11, max: 10 }.into()),
             room(PresenceRefusal::Full { limit: "presence_users_max", max: 10 }.into()),
-            room(PresenceRefusal::Invalid("the data is no JSON".to_owned()).into()),
+            room(PresenceRefusal::Invalid("the data is not valid JSON".to_owned()).into()),
             room(RoomError::Body(BodyFault::TooLarge)),
             room(RoomError::Body(BodyFault::Stalled)),
             room(RoomError::Broken),
@@ -509,7 +509,7 @@ mod tests {
             400 4400 the user is not present: set its data before its flags 
             413 1009 the data has 11 bytes, and presence_data_bytes_max allows 10: show less 
             503 1013 presence_users_max allows 10, and that is used up 
-            400 4400 the data is no JSON 
+            400 4400 the data is not valid JSON 
             413 1009 the request's body is larger than body_pieces_bytes_max allows 
             408 4408 the request's body did not arrive in time 
             500 1011 the room failed repeatedly and rests retry

@@ -71,7 +71,7 @@ impl Crons {
     }
 
     /// Calls the rooms of a cron now, each once. Its planned times stay as they are. The receiver gets how the calls
-    /// ended; it is closed without that if the cron is removed meanwhile.
+    /// ended; it is closed without that if a deployment removes the cron.
     ///
     /// # Errors
     /// [`CronAskError`]: nothing is called.
@@ -103,14 +103,11 @@ impl Crons {
         }
     }
 
-    /// Finds out which crons this node makes the calls of: those of a room are its node's. Those of all rooms are each
-    /// node's, for its own rooms.
+    /// Finds out which crons this node makes the calls of. A cron of one room belongs to that room's node. A cron of all
+    /// rooms belongs to every node, for its own rooms.
     fn take_over(&self) {
-        let homes = &self.0.rooms.parts().homes;
-        if !homes.may_move() {
-            return;
-        }
-        let is_here = |cron: &Cron| cron.room.as_ref().is_none_or(|room| homes.may_run(room));
+        let lives_here = &self.0.lives_here;
+        let is_here = |cron: &Cron| cron.room.as_ref().is_none_or(|room| lives_here(room));
         if self.table().take_over(is_here) {
             let noted = self.0.rooms.parts().store.cron_notes();
             self.table().catch_up(&noted);

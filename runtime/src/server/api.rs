@@ -81,10 +81,7 @@ async fn openapi() -> Response {
 
 /// Answers 200 if every project is served, in a cluster in its newest version, and 503 otherwise.
 async fn ready(State(core): State<ServerCore>) -> Response {
-    let all = core.0.slots.all();
-    let is_behind = |site: &Arc<Site>| site.behind().is_some();
-    let broken = all.iter().filter(|(_, site)| site.as_ref().map_or(true, is_behind)).count();
-    match broken {
+    match core.count_behind() {
         0 => "ready\n".into_response(),
         // Names are for operators only; the number is enough for a load balancer.
         broken => {

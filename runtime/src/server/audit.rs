@@ -1,5 +1,5 @@
-//! Who changed what on the server, and when. Owns the file of the audit log. The nodes of a cluster have a common log in the
-//! database besides.
+//! Who changed what on the server, and when. Owns the file of the audit log. In a cluster, each line is also in the log that
+//! all nodes share in the database.
 //!
 //! Invariant: each change is two lines of JSON with one id: the request before the change starts, and its result before
 //! it is answered. A refused request is one line. No secret is in the file. It does not know what the changes are.

@@ -94,7 +94,7 @@ impl Blobs {
         self.dir.join(id.to_string())
     }
 
-    /// Returns those of these blobs that have not been uploaded. Blocks.
+    /// Returns which of these blobs have not been uploaded. Blocks.
     ///
     /// # Errors
     /// [`KeepError`]: the cluster's database failed.
@@ -116,8 +116,8 @@ impl Blobs {
         self.path(id).is_file()
     }
 
-    /// Puts those of these blobs into the folder that it lacks, or has damaged, and that the cluster's database has. Without
-    /// a cluster, nothing can be done about them.
+    /// Fetches the blobs that are missing or damaged in the folder from the cluster's database. Without a cluster this does
+    /// nothing.
     ///
     /// # Errors
     /// [`BlobError`]: some may be in the folder.

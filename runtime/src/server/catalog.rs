@@ -69,8 +69,17 @@ pub(super) struct Catalog {
 enum CatalogHome {
     /// In the project's folder.
     Folder(Ledger),
-    /// In the database of a cluster; the mark is of the state that was read or written last.
-    Cluster { home: RecordHome, project: String, mark: Option<RecordMark> },
+    /// In the database of a cluster.
+    Cluster(ClusterCatalog),
+}
+
+/// The place of a project's records in a cluster's database.
+#[derive(Clone)]
+struct ClusterCatalog {
+    home: RecordHome,
+    project: String,
+    /// The state that was read or written last; `None` if there is no record.
+    mark: Option<RecordMark>,
 }
 
 impl Catalog {
@@ -113,14 +122,15 @@ impl Catalog {
         }
         let (home, project) = (home.clone(), project.to_owned());
         let mark = record.map(|record| record.mark);
-        Ok(Self { home: CatalogHome::Cluster { home, project, mark }, versions, variables })
+        let home = CatalogHome::Cluster(ClusterCatalog { home, project, mark });
+        Ok(Self { home, versions, variables })
     }
 
     /// Returns which state of a cluster's records this is.
     pub(super) fn mark(&self) -> Option<RecordMark> {
         match &self.home {
             CatalogHome::Folder(_) => None,
-            CatalogHome::Cluster { mark, .. } => *mark,
+            CatalogHome::Cluster(record) => record.mark,
         }
     }
 
@@ -179,8 +189,8 @@ impl Catalog {
         });
         match &mut self.home {
             CatalogHome::Folder(ledger) => ledger.write(VERSIONS, &versions)?,
-            CatalogHome::Cluster { .. } => {
-                self.write(&versions, &self.variables.clone(), (right, &blobs))?;
+            CatalogHome::Cluster(record) => {
+                record.write((&versions, &self.variables), right, &blobs)?;
             }
         }
         self.versions = versions;
@@ -204,29 +214,25 @@ impl Catalog {
         let new = Variables { format: FORMAT, variables };
         match &mut self.home {
             CatalogHome::Folder(ledger) => ledger.write(VARIABLES, &new)?,
-            CatalogHome::Cluster { .. } => {
-                self.write(&self.versions.clone(), &new, (right, &[]))?
-            }
+            CatalogHome::Cluster(record) => record.write((&self.versions, &new), right, &[])?,
         }
         Ok(std::mem::replace(&mut self.variables, new).variables)
     }
+}
 
-    /// Writes the records into the cluster's database. Blocks.
+impl ClusterCatalog {
+    /// Writes the records. Uses the right up. Blocks.
     fn write(
         &mut self,
-        versions: &Versions,
-        variables: &Variables,
-        (right, blobs): (Option<RecordChange>, &[BlobHash]),
+        (versions, variables): (&Versions, &Variables),
+        right: Option<RecordChange>,
+        blobs: &[BlobHash],
     ) -> Result<(), KeepError> {
-        let CatalogHome::Cluster { home, project, mark } = &mut self.home else { return Ok(()) };
         // A claim has one right, and a change is one write.
         let right = right.ok_or(RecordError::Busy)?;
-        let text = serde_json::to_string(versions).map_err(|error| KeepError::Unreadable {
-            what: format!("the versions of {project}"),
-            why: error.to_string(),
-        })?;
-        let sealed = home.sealed(project, variables)?;
-        *mark = Some(home.records().block_on(right.write(&text, &sealed, blobs))?);
+        let text = records::text(&format!("the versions of {}", self.project), versions)?;
+        let sealed = self.home.sealed(&self.project, variables)?;
+        self.mark = Some(self.home.records().block_on(right.write(&text, &sealed, blobs))?);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! A server as a node of a cluster. Owns how it joins and leaves, and how its rooms follow the shards that it has.
 //!
-//! Invariant: a node has no shard before it serves every project that it can load, and the rooms of a shard are gone before
-//! another node gets it. It does not know who decides about shards: `Membership` gives the orders.
+//! Invariant: a node has no shard before it serves every project that it can load. The rooms of a shard are gone before
+//! another node gets that shard. It does not know who decides about shards: `Membership` gives the orders.
 
 use super::records::RecordHome;
 use super::site::Site;
@@ -146,7 +146,7 @@ impl ClusterTasks {
                 tracing::warn!(
                     "not all rooms were handed over within drain_ms_max; the other nodes take them over"
                 );
-                // It must not hand a shard over while the rooms close, of which it would not know.
+                // Otherwise it would hand shards over while their rooms still close, which it does not see.
                 self.membership.abort();
                 drop((&mut self.membership).await);
                 lease.end();
@@ -237,10 +237,14 @@ impl ServerCore {
         metrics.nodes.set(level(cluster.membership.map().borrow().nodes().len() as u64));
         metrics.shards.set(level(lease.owned().len() as u64));
         metrics.member.set(level(u64::from(lease.is_certain())));
-        let behind = self.0.slots.all().into_iter();
-        let behind =
-            behind.filter(|(_, site)| site.as_ref().map_or(true, |site| site.behind().is_some()));
-        metrics.behind.set(level(behind.count() as u64));
+        metrics.behind.set(level(self.count_behind() as u64));
+    }
+
+    /// Returns the number of projects that are not served here, or not in their newest version.
+    pub(super) fn count_behind(&self) -> usize {
+        let is_behind = |site: &Arc<Site>| site.behind().is_some();
+        let all = self.0.slots.all();
+        all.iter().filter(|(_, site)| site.as_ref().map_or(true, is_behind)).count()
     }
 
     /// Tells the other nodes with each heartbeat how many rooms and sockets there are here.

@@ -88,15 +88,13 @@ impl ApiError {
             Self::Busy | Self::TooManyChanges(_) | Self::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Token(TokenError::Full) => StatusCode::CONFLICT,
+            Self::Token(TokenError::Full) | Self::Deleted(_) => StatusCode::CONFLICT,
             Self::Site(error) if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
             Self::File(error) if error.is_full() => StatusCode::INSUFFICIENT_STORAGE,
             Self::Site(error) => site_status(error),
             Self::Keep(error) | Self::Token(TokenError::Keep(error)) => keep_status(error),
             Self::HalfDeleted(..) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Panicked | Self::Broken(_) | Self::File(_) | Self::Deleted(_) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            Self::Panicked | Self::Broken(_) | Self::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }

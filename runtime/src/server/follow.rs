@@ -1,8 +1,8 @@
 //! What other nodes of a cluster deploy, set and delete. Owns when this node looks, and what it does about it.
 //!
-//! Invariant: this node serves every project's newest version that it can load, within a look of its being recorded. A
-//! project that it cannot load keeps its version before, is tried again, and keeps no other one back. It does not know
-//! how a project is served.
+//! Invariant: this node serves every project's newest version that it can load, within a look of its being recorded. If
+//! it cannot load a version, it goes on with the version before and tries again, and other projects do not wait. It does not
+//! know how a project is served.
 
 use super::ServerCore;
 use super::records::{KeepError, RecordHome};

@@ -92,7 +92,7 @@ pub struct ServerConfig {
     pub proxies: Proxies,
     /// The nodes that serve one space of rooms together with this server.
     pub space: Space,
-    /// The cluster of which this server is a node, instead of a space.
+    /// The cluster that this server belongs to, in place of a space.
     pub cluster: Option<ClusterConfig>,
     /// The bounds of the process: of its listeners, of operators' requests, and of all projects together. A project has
     /// limits of its own, and these bound them.
@@ -343,7 +343,7 @@ fn shared(
 }
 
 impl ServerCore {
-    /// Opens all projects, and takes shards if this is a node of a cluster. Returns the first token, if it made that.
+    /// Opens all projects, and takes shards if this is a node of a cluster. Returns the first token if it was created now.
     async fn open(
         &self,
         in_cluster: &mut Option<ClusterTasks>,

@@ -100,8 +100,9 @@ impl RecordHome {
         project: &str,
         value: &impl Serialize,
     ) -> Result<Vec<u8>, KeepError> {
-        let bytes = serde_json::to_vec(value).map_err(|error| unreadable(project, error))?;
-        self.vault.seal(&purpose(project), &bytes).map_err(|error| unreadable(project, error))
+        let what = format!("the variables of {project}");
+        let bytes = serde_json::to_vec(value).map_err(|error| unreadable(&what, error))?;
+        self.vault.seal(&purpose(project), &bytes).map_err(|error| unreadable(&what, error))
     }
 
     /// Returns the value in sealed JSON that belongs to a project.
@@ -120,7 +121,7 @@ impl RecordHome {
     }
 }
 
-/// Returns the value in JSON of the database.
+/// Returns the value of JSON from the database.
 ///
 /// # Errors
 /// [`KeepError::Unreadable`], with the name of `what` it is.
@@ -128,7 +129,15 @@ pub(super) fn read<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, Kee
     serde_json::from_str(text).map_err(|error| unreadable(what, error))
 }
 
-/// Refuses a form of a newer version of the program.
+/// Returns a value as JSON for the database.
+///
+/// # Errors
+/// [`KeepError::Unreadable`], with the name of `what` it is.
+pub(super) fn text(what: &str, value: &impl Serialize) -> Result<String, KeepError> {
+    serde_json::to_string(value).map_err(|error| unreadable(what, error))
+}
+
+/// Refuses a format that a newer version of the program wrote.
 ///
 /// # Errors
 /// [`KeepError`].

@@ -4,6 +4,8 @@
 //! fails leaves the version before it serving. Changes run one after the other: the caller of a change holds the
 //! project's [`ProjectClaim`]. It does not know which operator makes a change.
 
+mod activate;
+
 use super::blobs::{BlobError, Blobs};
 use super::catalog::{Catalog, Variable, Version};
 use super::file::FileError;
@@ -16,9 +18,7 @@ use super::release::{BlobId, Release, var_problem};
 use super::slots::ProjectClaim;
 use crate::node::{DeployError, Deployed, Node, NodeFigures, NodePlace, NodeShare, OpenError};
 use hashbrown::HashSet;
-use room_core::config::{
-    Audience, ModuleSource, PartyConfig, Project, RetentionSettings, StorageConfig, WhenQuiet,
-};
+use room_core::config::{Audience, StorageConfig};
 use room_core::limits::Limits;
 use room_core::limits::fixed::{VARIABLE_BYTES_MAX, VARIABLES_MAX};
 use room_core::lock::lock;
@@ -138,7 +138,7 @@ impl Site {
         Ok(site)
     }
 
-    /// Opens a project of which nothing is served yet, with the limits of the release that is deployed next.
+    /// Opens a project that serves nothing yet, with the limits of the release that is deployed next.
     ///
     /// # Errors
     /// [`SiteError`]: nothing runs.
@@ -236,9 +236,10 @@ impl Site {
         (by, now_ms): (&str, u64),
         claim: &ProjectClaim,
     ) -> Result<ChangedProject, SiteError> {
-        // The current version was checked when it was deployed.
-        if let Some(current) = self.catalog().current().filter(|current| current.release == release)
-        {
+        // The current version was checked when it was deployed. If another node deployed it and it is not served here, the
+        // caller learns why.
+        let is_served = |current: &&Version| current.release == release && self.behind().is_none();
+        if let Some(current) = self.catalog().current().filter(is_served) {
             // Deploying the same release again makes no new version, and no room has anything to take over.
             let waits = current.release.limits != self.limits;
             return Ok(ChangedProject {
@@ -404,67 +405,6 @@ impl Site {
         *lock(&self.catalog) = Arc::new(new);
         *lock(&self.behind) = None;
         Ok(done)
-    }
-
-    /// Puts a version in place of the one that runs.
-    async fn activate(
-        &self,
-        version: &Version,
-        variables: BTreeMap<String, Variable>,
-    ) -> Result<Deployed, SiteError> {
-        let release = &version.release;
-        self.blobs.fetch(release.blobs()).await?;
-        let mut vars = release.vars.clone();
-        vars.extend(variables.into_iter().map(|(name, variable)| (name, variable.value)));
-        let vars: Vec<_> = vars.into_iter().collect();
-        let read = || {
-            let assets = layout::lay_out(&self.assets_dir(), version, &self.blobs)?;
-            let mut parties = Vec::with_capacity(release.parties.len());
-            for party in &release.parties {
-                let module = self.module(party.module)?;
-                parties.push(PartyConfig {
-                    name: party.name.clone(),
-                    was: party.was.clone(),
-                    module,
-                    vars: vars.clone(),
-                    when_quiet: if party.hibernate {
-                        WhenQuiet::Hibernate
-                    } else {
-                        WhenQuiet::Stay
-                    },
-                    auto_response: party.auto_response.clone(),
-                    ttl: party.ttl,
-                    cors: party.cors.clone(),
-                    request_bodies: party.request_bodies,
-                    retention: RetentionSettings { resume: party.resume, history: party.history },
-                    presence: party.presence,
-                    auth: party.auth,
-                    sse: party.sse,
-                });
-            }
-            Ok::<_, FileError>((assets, parties))
-        };
-        let (assets, parties) = blocking(read)?;
-        let project = Project {
-            parties,
-            assets,
-            asset_settings: release.asset_settings.clone(),
-            origins: release.origins.clone(),
-            prefix: release.prefix.clone(),
-            fetch: release.fetch.clone(),
-            crons: release.crons.clone(),
-            webhooks: release.webhooks.clone(),
-            auth: release.auth.clone(),
-            publish: release.publish.clone(),
-        };
-        Ok(self.node.deploy(project).await?)
-    }
-
-    /// Returns a module whose blob is whole. Blocks.
-    fn module(&self, id: BlobId) -> Result<ModuleSource, FileError> {
-        let (bytes, blobs) = (self.blobs.check(id)?, self.blobs.clone());
-        let read = move || blobs.read(id).map(Into::into).map_err(|error| error.to_string());
-        Ok(ModuleSource::stored(id.of_module(), bytes, read))
     }
 
     /// Lets clients in by these hosts, and by no others.

@@ -159,7 +159,8 @@ impl Tokens {
         }
     }
 
-    /// Creates the first token, if there is none. Blocks until it is kept. Of many nodes of a cluster, one creates it.
+    /// Creates the first token, if there is none. Blocks until it is kept. If several nodes of a cluster
+    /// start at once, one of them creates it.
     ///
     /// # Errors
     /// [`KeepError`]: the token was not created.
@@ -188,7 +189,7 @@ impl Tokens {
                 has_space
             }
             TokenHome::Cluster(home) => {
-                let text = serde_json::to_string(&token).unwrap_or_default();
+                let text = records::text("a token", &token)?;
                 let records = home.records();
                 let added = records.block_on(records.add_token((&token.record.id, &text), max))?;
                 if added {
@@ -222,11 +223,13 @@ impl Tokens {
             }
             TokenHome::Cluster(home) => {
                 let records = home.records();
+                // Another node may have created it since the last look.
+                let mut tokens = records.block_on(read_all(home))?;
+                let revoked = tokens.swap_remove(find(&tokens).ok_or_else(unknown)?);
                 let removed =
                     records.block_on(records.remove_token(id)).map_err(KeepError::from)?;
-                let mut kept = self.kept();
-                let at = find(&kept).filter(|_| removed).ok_or_else(unknown)?;
-                Ok(kept.remove(at).record)
+                self.kept().retain(|kept| kept.record.id != id);
+                removed.then_some(revoked.record).ok_or_else(unknown)
             }
         }
     }

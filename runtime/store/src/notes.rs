@@ -17,8 +17,8 @@ use std::sync::Mutex;
 
 /// Notes of one kind.
 pub(super) trait Noted: Clone + Default + Serialize + DeserializeOwned {
-    /// Returns the notes after `new` was made of `before`, while other nodes made `stored` of it. Where nobody else
-    /// changed anything, that is `new`.
+    /// Merges two changes of `before`: `new` is what this node made of it, and `stored` what other nodes have stored since.
+    /// Where they changed nothing, the result is `new`.
     fn merged(before: &Self, new: Self, stored: Self) -> Self;
 }
 
@@ -92,7 +92,7 @@ impl<T: Noted> NoteFile<T> {
     }
 }
 
-/// Brings notes that were made of `before` into a row, and returns what it has then.
+/// Merges notes that this node made of `before` into a row, and returns the row's notes after that.
 fn merge<T: Noted>(row: &NoteRow, before: &T, notes: &T) -> Result<T, StoreError> {
     for _ in 0..NOTE_TRIES_MAX {
         let (version, json) = row.read()?;

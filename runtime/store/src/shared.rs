@@ -91,8 +91,8 @@ impl Store {
         })
     }
 
-    /// Waits until no commit of before is under way: each is durable or lost. A node calls it before it gives a shard away,
-    /// when its lease no longer owns the shard.
+    /// Waits until no earlier commit is under way: each is durable or lost. A node calls it before it gives a shard away,
+    /// when no room of the shard runs any more.
     ///
     /// # Errors
     /// [`StoreError`]: the store has failed, and a commit may still be under way in the database.

@@ -5,30 +5,28 @@
 /** The value, or what the function returns, or what that promise brings. */
 export const valueOf = async (given) => (typeof given === "function" ? given() : given);
 
-/** A timer, and none for what is longer than any timer: such a time never passes. */
+/** Starts a timer, unless its time is longer than a timer can be: such a time never passes. */
 export const after = (ms, then) => (ms < 2 ** 31 ? setTimeout(then, ms) : undefined);
 
-/** A random text that nobody else has. */
+/** Returns a random id that no other client has. */
 export function makeId() {
   // Pages without TLS have no randomUUID.
   return crypto.randomUUID?.() ?? crypto.getRandomValues(new Uint32Array(4)).join("-");
 }
 
-/** The host without what stands around it, and whether it asks for TLS; undefined if it does not say. */
+/** Splits off the scheme and a slash at the end. `secure` is true for a scheme with TLS, and undefined without a scheme. */
 export function readHost(text) {
   const [, scheme, rest] = /^(?:([a-z]+):\/\/)?(.*?)\/?$/i.exec(text ?? "");
   return { host: rest, secure: scheme && /[ps]s$/i.test(scheme) };
 }
 
+/** This machine by its names, and the networks 127.0.0.0/8, 10.0.0.0/8, 192.168.0.0/16 and 172.16.0.0/12. */
+const NEAR =
+  /^((.*\.)?localhost|\[::(1|ffff:7f00:1)\]|0\.0\.0\.0|(127\.\d+|10\.\d+|192\.168|172\.(1[6-9]|2\d|3[01]))\.\d+\.\d+)$/i;
+
 /** True for hosts on this machine or in its network, which seldom have a certificate. */
 export function isNear(host) {
-  const name = host.replace(/:\d+$/, "").toLowerCase();
-  if (name === "localhost" || name.endsWith(".localhost")) return true;
-  if (["[::1]", "[::ffff:7f00:1]", "0.0.0.0"].includes(name)) return true;
-  const address = /^(\d+)\.(\d+)\.\d+\.\d+$/.exec(name);
-  if (!address) return false;
-  const [a, b] = [Number(address[1]), Number(address[2])];
-  return a === 127 || a === 10 || (a === 192 && b === 168) || (a === 172 && b >= 16 && b <= 31);
+  return NEAR.test(host.replace(/:\d+$/, ""));
 }
 
 /** True if the host is asked with TLS: as it says itself, as the page was loaded from it, or by where it is. */
@@ -39,13 +37,13 @@ function isSecure({ host, secure }) {
   return !isNear(host);
 }
 
-/** What of a name would end the path; a percent sign is the caller's, as it is in a URL. */
+/** Escapes what would end the path; a percent sign is the caller's, as it is in a URL. */
 const inPath = (name) => String(name).replace(/[?#]/g, encodeURIComponent);
 
 /** The address of the room, without a query. `scheme` is `ws` or `http`. */
 export function addressOf(options, scheme) {
   const { room, party, basePath, prefix, path, protocol } = options;
-  if (path?.startsWith("/")) throw new Error(`the path ${path} begins with a slash: leave the slash out`);
+  if (path?.startsWith("/")) throw new Error(`the path ${path} begins with a slash: leave it out`);
   const at = readHost(options.host);
   const parts = basePath || [prefix || "parties", inPath(party ?? "main"), inPath(room)].join("/");
   const below = path ? `/${path}` : "";
@@ -73,7 +71,6 @@ export function checkAddress({ host, room, basePath }) {
 export function warnOfSlashes({ party, room, disableNameValidation }) {
   for (const name of [party, room]) {
     if (disableNameValidation || !name?.includes("/")) continue;
-    console.warn(`PartySocket: ${name} has a slash, and what follows it becomes a path: leave it out, or set `
-      + "disableNameValidation");
+    console.warn(`PartySocket: what follows the slash in ${name} is a path: leave it out, or set disableNameValidation`);
   }
 }

@@ -24,7 +24,7 @@ export function encode(frame) {
   const head = new DataView(bytes.buffer);
   head.setUint32(0, channel);
   head.setBigUint64(4, BigInt(ref));
-  head.setUint8(12, name.length);
+  bytes[12] = name.length;
   bytes.set(name, SENT_HEAD_BYTES);
   bytes.set(bytesOf(data), SENT_HEAD_BYTES + name.length);
   return bytes;

@@ -1,11 +1,12 @@
 // The way of a client's rooms to their server. Owns when it connects, by which carrier, and when it tries again.
 //
-// Invariant: one try runs at a time, and what belongs to an older one is not listened to. A try that fails is followed by a
-// later one, until the rooms want none. It does not know what rooms say.
+// Invariant: one try runs at a time, and events of an older one are ignored. A try that fails is followed by a later one,
+// until no room wants one. It does not know what rooms say.
 
-import { addressOf, after, isNear, queryOf, readHost, valueOf, withQuery } from "./address.js";
+import { after, isNear, queryOf, valueOf, withQuery } from "./address.js";
 import { ROOM_PROTOCOL } from "./frames.js";
-import { CLOSED, CONNECTING, OPEN, eventOf } from "./room.js";
+import { watchPage } from "./page.js";
+import { STATES, eventOf } from "./room.js";
 import { RoomError, Session } from "./session.js";
 import { AWAY, LOST, overWebSocket } from "./websocket.js";
 
@@ -18,7 +19,7 @@ const DELAY_MS_MAX = 2 ** 30;
 /** By the host: the transport that worked last on this page. */
 const remembered = new Map();
 
-/** What the codes of a refused `join` are as close codes. */
+/** The close codes that stand for the error codes of a refused `join`. */
 const CLOSES = { unauthorized: 4401, forbidden: 4403, bad_room: 4400, malformed: 4400, not_found: 4404, origin: 4403 };
 
 /** True for the close codes after which another try would end the same way. */
@@ -42,19 +43,15 @@ export class Link {
   #phase = "idle";
   /** The newest carrier, also after its end. */
   #latest = null;
-  /** What the carrier can, as the session is told. */
-  #can;
-  /** The room whose address the carrier has. */
+  /** The room whose address the carrier of the running try has. */
   #first;
   /** The place of the carrier of the next try among the transports; undefined before the first try. */
   #way;
-  /** True if the carrier of this try was opened. */
-  #opened = false;
   /** True while the server checks a newer token. */
   #asking = false;
   #heardAt = 0;
-  #hiddenTimer;
-  #page = null;
+  /** Ends the watch of the page; null without one. */
+  #unwatch = null;
 
   /** `option` returns the latest value of an option of the client, or its default. */
   constructor(option) {
@@ -67,7 +64,7 @@ export class Link {
   get transport() { return this.#phase === "open" ? this.#name : undefined; }
   get bufferedAmount() { return this.#carrier?.socket.bufferedAmount ?? 0; }
 
-  get #host() { return readHost(this.option("host")).host; }
+  get #host() { return this.#first.host; }
   get #transports() { return this.option("transports"); }
   get #name() { return this.#transports[this.#way ?? 0]; }
   /** True if it means to connect, and does not yet. */
@@ -75,52 +72,47 @@ export class Link {
   get #wanting() { return this.#rooms.filter((room) => room._wanted); }
 
   statusOf(room) {
-    if (this.#phase === "open") return room._member.channel === undefined ? "connecting" : "open";
-    return this.#phase === "idle" ? "connecting" : this.#phase;
+    const isJoining = this.#phase === "open" && room._member.channel === undefined;
+    return isJoining || this.#phase === "idle" ? "connecting" : this.#phase;
   }
 
   readyStateOf(room) {
-    if (this.#isAway) return CLOSED;
-    const state = this.#carrier?.socket.readyState ?? CONNECTING;
-    return state === OPEN && room._member.channel === undefined ? CONNECTING : state;
+    if (this.#isAway) return STATES.CLOSED;
+    const state = this.#carrier?.socket.readyState ?? STATES.CONNECTING;
+    return state === STATES.OPEN && room._member.channel === undefined ? STATES.CONNECTING : state;
   }
 
   /** Takes the room in: over what is open, or with the next try. */
   enter(room) {
-    if (!this.#rooms.includes(room)) this.#rooms.push(room);
-    room._wanted = true;
-    room._member.gone = false;
-    room._tries = 0;
-    if (this.#phase === "open" && this.#opened) this.#also(room);
-    else if (this.#phase === "idle") this.connect(0);
+    this.#want(room);
+    if (this.#session.can) this.#also(room);
+    else if (this.#phase === "idle") this.#connect(0);
     room._refresh();
   }
 
   /** Closes what there is, and connects at once. */
-  restart(code, reason, room) {
+  restart(room, code = 1000, reason = "") {
     this.#hangUp(code, reason);
-    if (!this.#rooms.includes(room)) this.#rooms.push(room);
-    room._wanted = true;
+    this.#want(room);
     for (const own of this.#rooms) {
-      own._member.gone = own._shut = own._renewed = false;
+      own._renewed = false;
       own._tries = 0;
     }
     this.#retries = 0;
-    // Before the application is told, which may call this or `close` in turn: the latest call counts.
-    this.connect(0);
+    // Before the events, whose listeners may call this or `close` in turn: the latest call counts.
+    this.#connect(0);
     this.#tell(code, reason);
   }
 
   /** Closes for good. */
-  close(code, reason) {
+  close(code = 1000, reason = "") {
     this.#hangUp(code, reason);
-    this.#phase = "idle";
     for (const room of this.#rooms) {
       room._wanted = false;
       room._shut = true;
       this.#giveUp(room, code, reason);
     }
-    this.#watchPage(false);
+    this.#rest();
     this.#tell(code, reason);
   }
 
@@ -129,20 +121,11 @@ export class Link {
     this.#session.leave(room._member);
     this.#still(room);
     this.#rooms = this.#rooms.filter((own) => own !== room);
-    this.#end(room, 1000, "", true);
+    this.#end(room, 1000, "");
   }
 
   send(room, entry) { return this.#session.send(room._member, entry); }
   flush(room) { this.#session.flush(room._member); }
-
-  connect(delay, phase = delay > 0 ? "waiting" : "connecting") {
-    this.#halt();
-    this.#watchPage(true);
-    const mine = this.#try = {};
-    this.#enter(phase);
-    this.#debug("connects in", delay, "ms");
-    this.#timer = setTimeout(() => this.#begin(mine), delay);
-  }
 
   /** Takes what the session says about a room. */
   heard(room, type, detail) {
@@ -158,6 +141,23 @@ export class Link {
     else this.#refused(room, detail);
   }
 
+  #want(room) {
+    if (!this.#rooms.includes(room)) this.#rooms.push(room);
+    room._wanted = true;
+    room._shut = room._member.gone = false;
+    room._tries = 0;
+  }
+
+  /** Begins a try after a delay. */
+  #connect(delay) {
+    this.#halt();
+    this.#unwatch ??= watchPage(this.option, () => this.#wake(), () => this.#pause());
+    const mine = this.#try = {};
+    this.#enter(delay > 0 ? "waiting" : "connecting");
+    this.#debug("connects in", delay, "ms");
+    this.#timer = setTimeout(() => this.#begin(mine), delay);
+  }
+
   #debug(...what) {
     if (this.option("debug")) (this.option("debugLogger") ?? console.log)("PartySocket", ...what);
   }
@@ -170,9 +170,7 @@ export class Link {
   /** Ends what the running try waits for. */
   #halt() {
     this.#try = null;
-    clearTimeout(this.#timer);
-    clearTimeout(this.#uptime);
-    clearTimeout(this.#pulse);
+    for (const timer of [this.#timer, this.#uptime, this.#pulse]) clearTimeout(timer);
     for (const room of this.#rooms) this.#still(room);
   }
 
@@ -185,7 +183,7 @@ export class Link {
 
   /** Closes the carrier. It throws if the code or the reason is invalid, and then nothing has changed. */
   #hangUp(code, reason) {
-    if (this.#try && this.#carrier) this.#carrier.close(code, reason);
+    this.#carrier?.close(code, reason);
     this.#part();
   }
 
@@ -196,21 +194,21 @@ export class Link {
     this.#session.lost();
   }
 
-  /** Tells the rooms that their connections are closed. */
-  #tell(code, reason, wasClean = true) {
+  /** Dispatches the end of each room's connection. */
+  #tell(code, reason, wasClean) {
     for (const room of [...this.#rooms]) {
       room._refresh();
       room._closed(code, reason, wasClean);
     }
   }
 
-  /** The room is over: it wants to be told, and no more. */
-  #end(room, code, reason, wasClean) {
+  /** The room is no longer wanted, and its application hears the end. */
+  #end(room, code, reason) {
     this.#quit(room);
-    room._closed(code, reason, wasClean);
+    room._closed(code, reason);
   }
 
-  /** The room is wanted no more. */
+  /** The room is no longer wanted. */
   #quit(room) {
     room._wanted = false;
     this.#restAlone();
@@ -220,8 +218,7 @@ export class Link {
   /** Closes the carrier if it leads to no room any more. */
   #restAlone() {
     if (this.#wanting.length > 0) return;
-    this.#carrier?.close(1000);
-    this.#part();
+    this.#hangUp(1000);
     this.#rest();
   }
 
@@ -234,13 +231,13 @@ export class Link {
       return this.#rest();
     }
     this.#retries += 1;
-    this.connect(this.#delay(this.#retries));
+    this.#connect(this.#delay(this.#retries));
   }
 
   #rest() {
-    this.#phase = "idle";
-    this.#watchPage(false);
-    for (const room of this.#rooms) room._refresh();
+    this.#unwatch?.();
+    this.#unwatch = null;
+    this.#enter("idle");
   }
 
   #delay(count) {
@@ -251,28 +248,35 @@ export class Link {
   async #begin(mine) {
     this.#enter("connecting");
     try {
+      const [first] = this.#wanting;
+      this.#first = first;
       this.#way ??= Math.max(0, this.#transports.indexOf(remembered.get(this.#host)));
       const Socket = this.option("WebSocket") ?? globalThis.WebSocket;
       if (!Socket && this.#name === "websocket" && !this.#transports[(this.#way += 1)]) {
         this.#way = 0;
-        throw new Error("this platform has no WebSocket: pass one as the option WebSocket");
+        const text = "this platform has no WebSocket: pass one as the option WebSocket";
+        console.error(`PartySocket: ${text}`);
+        throw new Error(text);
       }
-      const [first] = this.#wanting;
       const { query, token: own } = first._options;
       const given = [query, this.option("protocols"), own ?? this.option("token")];
-      const [asked, offered, token] = await Promise.all(given.map(valueOf));
+      const values = await Promise.all(given.map(valueOf));
       const Other = this.#name === "websocket" ? undefined : (await import("./posting.js")).carriers[this.#name];
-      if (this.#try === mine) this.#open(first, { asked, offered, token, mine, Socket, Other });
+      if (this.#try === mine) this.#open(mine, Socket, Other, values);
     } catch (error) {
-      if (this.#try === mine) this.#fail(asError(error));
+      if (this.#try !== mine) return;
+      const rooms = this.#wanting;
+      this.#retry();
+      for (const room of rooms) room._error(asError(error));
     }
   }
 
-  #open(first, { asked, offered, token, mine, Socket, Other }) {
-    const { _member: { secret, since }, _options: options } = first;
-    // What the client has none of, the page may give by its own query.
+  #open(mine, Socket, Other, [asked, offered, token]) {
+    const first = this.#first;
+    const { _options: { rewind }, _member: { secret, since } } = first;
+    // Without a connection to come back to, the page may name one by its own query.
     const back = secret && { _since: since, _resume: secret };
-    const query = { _pk: first._pk, ...asked, ...(options.rewind !== undefined && { _rewind: options.rewind }), ...back };
+    const query = { _pk: first._pk, ...asked, _rewind: rewind ?? asked?._rewind, ...back };
     const session = this.option("session");
     const protocols = [offered ?? (session ? ROOM_PROTOCOL : [])].flat();
     if (token && !Other) {
@@ -280,43 +284,40 @@ export class Link {
       if (protocols.length > 0) protocols.push(`bearer.${token}`);
       else query.token = token;
     }
-    const address = Other ? addressOf({ ...options, protocol: options.protocol?.replace("ws", "http") }, "http") : first._pkurl;
-    const fetch = this.option("fetch") ?? globalThis.fetch.bind(globalThis);
+    const address = Other ? first._pkurl.replace(/^ws/, "http") : first._pkurl;
+    const fetch = this.option("fetch");
     this.#debug("opens", address, this.#name);
     const mind = (then) => (...what) => { if (this.#try === mine) then(...what); };
     const heard = {
-      opened: mind((can) => this.#wasOpened(first, can)),
+      opened: mind((can) => this.#wasOpened(can)),
       frame: mind((frame) => this.#session.hear(frame)),
       life: mind(() => { this.#heardAt = Date.now(); }),
-      error: mind((error) => this.#failed(first, error)),
-      ended: mind((...how) => this.#ended(first, ...how)),
+      // The end follows.
+      error: mind((error) => { for (const room of this.#phase === "open" ? this.#wanting : [first]) room._error(error); }),
+      ended: mind((...how) => this.#ended(...how)),
     };
-    this.#opened = false;
     for (const room of this.#wanting) room._began();
-    this.#first = first;
     const at = (query) => withQuery(address, query);
     const timeout = this.option("connectionTimeout");
     const given = { at, query, protocols, session, token, Socket, fetch, heard, timeout };
     this.#latest = this.#carrier = Other ? new Other(given) : overWebSocket(given);
-    this.#timer = after(timeout, () => this.#late(first, mine));
+    this.#timer = after(timeout, () => this.#late(mine));
   }
 
-  #wasOpened(first, can) {
+  #wasOpened(can) {
     clearTimeout(this.#timer);
-    this.#opened = true;
-    this.#can = can;
     this.#heardAt = Date.now();
     remembered.set(this.#host, this.#name);
     this.#uptime = after(this.option("minUptime"), () => { this.#retries = 0; });
-    this.#session.opened(first._member, can);
+    this.#session.opened(this.#first._member, can);
     this.#enter("open");
     if (can.rooms) this.#beat();
-    for (const room of this.#wanting) if (room !== first) this.#also(room);
+    for (const room of this.#wanting) if (room !== this.#first) this.#also(room);
   }
 
   /** Joins one more room over the open carrier, or gives it a link of its own. */
   async #also(room, fresh = false) {
-    if (!this.#can.rooms) return this.#moveOut(room);
+    if (!this.#session.can.rooms) return this.#moveOut(room);
     const mine = this.#try;
     const run = room._run = {};
     // The room may have been left, and entered again.
@@ -342,7 +343,7 @@ export class Link {
   #moveOut(room) {
     this.#rooms = this.#rooms.filter((own) => own !== room);
     const link = new Link(this.option);
-    room._moveTo(link);
+    room._link = link;
     link.enter(room);
     this.#restAlone();
   }
@@ -360,36 +361,37 @@ export class Link {
   }
 
   /** The server refused to let the room be joined. */
-  #refused(room, { code, message, close, retry_ms }) {
+  #refused(room, frame) {
+    const { code, message, close, retry_ms } = frame;
     if (code === "elsewhere") return this.#moveOut(room);
-    const error = RoomError.of({ code, message, retry_ms });
+    const error = RoomError.of(frame);
     room._error(error);
     const mayRenew = code === "unauthorized" && this.#mayRenew(room);
     if (retry_ms !== undefined || mayRenew) {
       this.#later(room, retry_ms);
-      return room._closed(close ?? 1013, message, true);
+      return room._closed(close ?? 1013, message);
     }
     room._member.fail(error);
-    this.#end(room, close ?? CLOSES[code] ?? 1011, message, true);
+    this.#end(room, close ?? CLOSES[code] ?? 1011, message);
   }
 
   /** The server closed the connection of one room. */
   #closed(room, code, reason) {
-    if (!this.#again(room, code, reason, true)) {
+    if (!this.#again(room, code, reason)) {
       this.#giveUp(room, code, reason);
-      return this.#end(room, code, reason, true);
+      return this.#end(room, code, reason);
     }
     this.#later(room, 0);
-    room._closed(code, reason, true);
+    room._closed(code, reason);
   }
 
-  /** What has no answer will get none. */
+  /** Refuses what has no answer yet: none will come. */
   #giveUp(room, code, reason) {
     room._member.fail(new RoomError("closed", reason || `the connection is closed: ${code}`));
   }
 
-  /** Whether another try may end otherwise. */
-  #again(room, code, reason, wasClean) {
+  /** True if another try may succeed. */
+  #again(room, code, reason, wasClean = true) {
     const wants = this.option("shouldReconnectOnClose")?.(eventOf("close", { code, reason, wasClean })) ?? true;
     if (code === 4401 && this.#mayRenew(room)) return wants;
     return wants && !isFinal(code);
@@ -406,7 +408,7 @@ export class Link {
   async #renew(room, ms) {
     const mine = this.#try;
     const ask = this.option("token");
-    if (!ask || room._options.token !== undefined && room._options.token !== ask) return;
+    if (!ask || (room._options.token ?? ask) !== ask) return;
     try {
       const token = await valueOf(ask);
       if (this.#try !== mine || this.#asking) return;
@@ -422,15 +424,11 @@ export class Link {
     }
   }
 
-  /** The carrier failed: its end follows. */
-  #failed(first, error) {
-    for (const room of this.#opened ? this.#wanting : [first]) room._error(error);
-  }
-
   /** The server closed the connection, or it was lost. */
-  #ended(first, code, reason, wasClean) {
+  #ended(code, reason, wasClean) {
     this.#debug("closed", code, reason);
-    const opened = this.#opened;
+    const opened = this.#phase === "open";
+    const first = this.#first;
     const joined = first._member.channel !== undefined || !this.#wanting.includes(first);
     this.#part();
     // Before the first room is joined, what the server says is about that one.
@@ -440,7 +438,7 @@ export class Link {
       room._wanted = false;
       this.#giveUp(room, code, reason);
     }
-    if (!opened && this.#fallBack()) this.connect(0);
+    if (!opened && this.#fallBack()) this.#connect(0);
     else this.#retry();
     this.#tell(code, reason, wasClean);
   }
@@ -453,23 +451,20 @@ export class Link {
   }
 
   /** The server did not open the connection in time. */
-  #late(first, mine) {
-    first._error(new Error("TIMEOUT"));
+  #late(mine) {
+    this.#first._error(new Error("TIMEOUT"));
     // The application may have closed it, or begun another try.
     if (this.#try !== mine) return;
+    this.#lose("timeout");
+  }
+
+  /** Takes the server for gone. */
+  #lose(why) {
     this.#carrier.drop();
-    this.#ended(first, LOST, "timeout", false);
+    this.#ended(LOST, why, false);
   }
 
-  /** A try ended before there was a carrier. */
-  #fail(error) {
-    const rooms = this.#wanting;
-    if (!this.option("WebSocket") && !globalThis.WebSocket) console.error(`PartySocket: ${error.message}`);
-    this.#retry();
-    for (const room of rooms) room._error(error);
-  }
-
-  /** Asks for a sign of life after a while without one, and takes the server for gone if there is none. */
+  /** Asks for a sign of life after a while without one. Without an answer the connection is lost. */
   #beat(quiet = this.option("heartbeat")) {
     clearTimeout(this.#pulse);
     this.#pulse = after(this.#heardAt + quiet - Date.now(), () => {
@@ -478,39 +473,15 @@ export class Link {
       this.#session.ping();
       this.#pulse = after(this.option("connectionTimeout"), () => {
         if (this.#heardAt > asked) return this.#beat();
-        this.#carrier.drop();
-        this.#ended(this.#first, LOST, "the server is silent", false);
+        this.#lose("the server is silent");
       });
     });
   }
 
-  /** Listens to what happens to the page, as long as a room is wanted. */
-  #watchPage(wanted) {
-    if (!wanted) {
-      this.#page?.abort();
-      this.#page = null;
-      clearTimeout(this.#hiddenTimer);
-      return;
-    }
-    if (this.#page || !globalThis.addEventListener) return;
-    this.#page = new AbortController();
-    const { signal } = this.#page;
-    globalThis.addEventListener("online", () => this.#wake(), { signal });
-    if (!this.option("pauseAfter")) return;
-    globalThis.document?.addEventListener("visibilitychange", () => this.#seen(), { signal });
-    this.#seen();
-  }
-
-  #seen() {
-    clearTimeout(this.#hiddenTimer);
-    if (!globalThis.document?.hidden) return this.#phase !== "idle" && this.#wake();
-    this.#hiddenTimer = after(this.option("pauseAfter"), () => this.#pause());
-  }
-
-  /** Somebody looks at the page again, or the network is back. */
+  /** The page is seen again, or the network is back. */
   #wake() {
-    if (this.#phase === "open" && this.#can.rooms) this.#beat(0);
-    else if (this.#isAway) this.connect(0);
+    if (this.#session.can?.rooms) this.#beat(0);
+    else if (this.#isAway) this.#connect(0);
   }
 
   #pause() {
@@ -519,6 +490,6 @@ export class Link {
     this.#carrier?.drop();
     this.#part();
     this.#enter("paused");
-    if (live) this.#tell(AWAY, "the page is hidden", true);
+    if (live) this.#tell(AWAY, "the page is hidden");
   }
 }

@@ -39,7 +39,7 @@ class Posting {
   #count = 0;
   #bytes = 0;
 
-  constructor({ at, query, token, fetch, heard, timeout }) {
+  constructor({ at, query, token, fetch = globalThis.fetch, heard, timeout }) {
     this.at = at;
     this.query = query;
     this.heard = heard;
@@ -85,7 +85,7 @@ class Posting {
 
   close(code, reason) {
     if (code !== 1000 && !(code >= 3000 && code <= 4999)) {
-      throw new DOMException(`${code} is no close code of a client: write 1000, or 3000 to 4999`, "InvalidAccessError");
+      throw new DOMException(`${code} is not a close code of a client: write 1000, or 3000 to 4999`, "InvalidAccessError");
     }
     if (this.#count === 0) return this.drop();
     // It stays open, as posts are those of its connection.
@@ -110,7 +110,7 @@ class Posting {
     const bytes = data.byteLength ?? data.length;
     // One that is alone may have any size: the server says what is too large.
     if (this.#count >= POSTS_MAX || (this.#count > 0 && this.#bytes + bytes > POST_BYTES_MAX)) {
-      return this.#refuse(ref, "queue_full", `${this.#count} messages wait already, or too many bytes with this one`);
+      return this.#refuse(ref, "queue_full", `at most ${POSTS_MAX} messages and ${POST_BYTES_MAX} bytes wait to be posted`);
     }
     this.#count += 1;
     this.#bytes += bytes;

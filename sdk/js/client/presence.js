@@ -1,4 +1,4 @@
-// Who is in a room, as the server tells. Owns the list of users, and what the client shows of its own.
+// Who is in a room, as the server says. Owns the list of users, and what the client shows of its own.
 //
 // Invariant: after each event the list is that of the server, and what the client shows is sent again to a connection that
 // does not have it. Pure: it does not know frames' numbers, sockets or pages.
@@ -57,19 +57,19 @@ export class Presence {
     if (this.#owed || (!resumed && (this.#own ?? null) !== null)) this.#show();
   }
 
-  /** Takes an event of the server. → What has changed, as `{ joined, updated, left }`. */
+  /** Takes an event of the server. Returns what has changed, as `{ joined, updated, left }`. */
   hear({ sync, joined = [], updated = [], left = [] }) {
     const was = this.users;
-    if (sync) {
-      joined = sync.filter(({ user }) => !was.has(user));
-      updated = sync.filter(({ user }) => was.has(user));
-      const there = new Set(sync.map(({ user }) => user));
-      left = [...was.keys()].filter((user) => !there.has(user));
-    }
-    // A new one, so that who keeps the former sees that it has changed.
-    this.users = new Map(was);
-    for (const user of left) this.users.delete(user);
-    for (const entry of [...joined, ...updated]) this.users.set(entry.user, { flags: [], ...entry });
-    return { joined, updated, left };
+    // A new map, so that a page which keeps the former one sees that it has changed.
+    const users = this.users = new Map(sync ? [] : was);
+    for (const user of left) users.delete(user);
+    for (const entry of sync ?? [...joined, ...updated]) users.set(entry.user, { flags: [], ...entry });
+    if (!sync) return { joined, updated, left };
+    const isKnown = ({ user }) => was.has(user);
+    return {
+      joined: sync.filter((entry) => !isKnown(entry)),
+      updated: sync.filter(isKnown),
+      left: [...was.keys()].filter((user) => !users.has(user)),
+    };
   }
 }

@@ -38,8 +38,7 @@ const sortable = (id) => id.split("-").map((number) => number.padStart(20, "0"))
 export class Member {
   /** Its channel, while it is joined. */
   channel;
-  /** What the server said of the connection when it was joined. */
-  connection;
+  /** What proves to the server that the connection is this client's; undefined if it cannot come back. */
   secret;
   /** The id that it continues after. */
   since;
@@ -67,9 +66,8 @@ export class Member {
     return `${this.#prefix}-${(this.#named += 1).toString(36)}`;
   }
 
-  /** Takes what the server says first. → True if it is the connection that the client had. */
-  welcome({ connection, secret, at, arrival }) {
-    this.connection = connection;
+  /** Takes what the server says first. Returns true if it is the connection that the client had. */
+  welcome({ secret, at, arrival }) {
     // Without ids there is nothing to come back with.
     this.secret = at === null || at === undefined ? undefined : secret;
     this.#replayed = undefined;
@@ -77,11 +75,11 @@ export class Member {
     return arrival === "resumed";
   }
 
-  /** Notes the id of a message. → True if the message is from before the client came. */
+  /** Notes the id of a message. Returns true if the message is from before the client came. */
   note(id) {
     if (!id) return false;
     const replayed = this.#replayed !== undefined && sortable(id) <= sortable(this.#replayed);
-    // What a new client reads of the time before says nothing about where it continues: `at` did.
+    // Replayed messages do not say where a new client continues: `at` did.
     if (!replayed) this.since = id;
     return replayed;
   }
@@ -100,16 +98,16 @@ export class Member {
     entry.settled = undefined;
   }
 
-  /** Ends all that wait for an answer, and these. */
-  fail(error, others = []) {
-    for (const entry of [...this.unanswered, ...others]) this.settle(entry, error);
+  /** Settles messages with an error: by default those that wait for an answer. */
+  fail(error, entries = this.unanswered) {
+    for (const entry of [...entries]) this.settle(entry, error);
   }
 }
 
 export class Session {
+  /** What the way to the server can do: `rooms`, `acks`, `ids`; undefined without one. */
+  can;
   #write;
-  /** What the way to the server can do; undefined without one. */
-  #can;
   #first;
   #ref = 0;
   /** What to do with the answer, by the number of the question. */
@@ -124,27 +122,27 @@ export class Session {
   /** There is a way to the server, by the address of this room. `can` says what it can: `rooms`, `acks`, `ids`. */
   opened(first, can) {
     this.#first = first;
-    this.#can = can;
+    this.can = can;
   }
 
-  /** The way to the server is lost, and every answer with it. */
+  /** The way to the server is lost: no question will be answered. */
   lost() {
     for (const member of this.#channels.values()) this.#part(member);
     this.#channels.clear();
     this.#asked.clear();
-    this.#can = this.#first = undefined;
+    this.can = this.#first = undefined;
   }
 
-  /** Asks to join a room. The answer is `joined` or `refused`. */
-  join(member, { party, room, id, query, token, rewind }) {
+  /** Asks to join a room: `asked` has the keys of the frame that say which. The answer is `joined` or `refused`. */
+  join(member, asked) {
     const { since, secret } = member;
     const mine = member.joining = {};
-    // After a gap it gets of the time before what a new client gets.
-    this.#ask({ type: "join", party, room, id, query, token, rewind, since: secret && since, resume: secret }, (frame) => {
+    // After a gap it gets the same history as a new client.
+    const frame = { type: "join", ...asked, since: secret && since, resume: secret };
+    this.#ask(frame, (error, answer) => {
       const isNewest = member.joining === mine;
-      if (frame.type === "joined") this.#joined(isNewest ? member : undefined, frame);
-      else if (!isNewest) return;
-      else member.heard("refused", frame);
+      if (!error) this.#joined(isNewest && member, answer);
+      else if (isNewest) member.heard("refused", answer);
     });
     member.gone = false;
   }
@@ -155,28 +153,28 @@ export class Session {
     member.joining = undefined;
     // Its answer may still come.
     if (this.#first === member) this.#first = undefined;
-    if (this.#can && member.channel !== undefined) {
-      this.#ask({ type: "leave", channel: member.channel }, () => {});
+    if (this.can && member.channel !== undefined) {
+      this.#ask({ type: "leave", channel: member.channel });
       this.#channels.delete(member.channel);
     }
     this.#part(member);
-    member.fail(new RoomError("left", "the client left the room before it answered"), member.waiting);
+    member.fail(new RoomError("left", "the client left the room"), [...member.unanswered, ...member.waiting]);
   }
 
   /** Shows a newer token. `answered` gets the error, or undefined. */
   token(token, answered) {
-    this.#ask({ type: "token", token }, (frame) => answered(frame.type === "ack" ? undefined : RoomError.of(frame)));
+    this.#ask({ type: "token", token }, answered);
   }
 
   /** Asks for a sign of life. */
   ping() {
-    this.#ask({ type: "ping" }, () => {});
+    this.#ask({ type: "ping" });
   }
 
   /**
    * Keeps a message, and sends it as soon as it may be. `entry` has `data`, which may be undefined until `flush` is called
    * again, `bytes`, and for one that is acknowledged `settled`, which gets the error or undefined. With `again` it is also
-   * sent again where it may be handled twice. → True if it was sent at once.
+   * sent again where it may be handled twice. Returns true if it was sent at once.
    */
   send(member, entry) {
     member.bytes += entry.bytes;
@@ -190,7 +188,7 @@ export class Session {
     while (member.channel !== undefined && member.waiting.length > 0) {
       const [entry] = member.waiting;
       if (entry.data === undefined || (entry.settled && member.unanswered.size >= UNANSWERED_MAX)) return;
-      if (entry.settled && !this.#can.acks) {
+      if (entry.settled && !this.can.acks) {
         member.settle(entry, new RoomError("no_acks", "the server does not speak room.1"));
         continue;
       }
@@ -203,10 +201,11 @@ export class Session {
 
   /** Takes a frame of the server. */
   hear(frame) {
+    const error = frame.type === "error" ? RoomError.of(frame) : undefined;
     const answered = this.#asked.get(frame.ref);
     if (answered) {
       this.#asked.delete(frame.ref);
-      return answered(frame);
+      return answered(error, frame);
     }
     if (frame.type === "joined" && !frame.ref) return this.#joined(this.#first, frame);
     const member = this.#channels.get(frame.channel);
@@ -222,12 +221,13 @@ export class Session {
       if (member.channel !== frame.channel) return;
       this.#part(member);
       member.heard("closed", frame);
-    } else if (frame.type === "error") {
-      member.heard(frame.code === "token_expires" ? "expires" : "error", RoomError.of(frame));
+    } else if (error) {
+      member.heard(frame.code === "token_expires" ? "expires" : "error", error);
     }
   }
 
-  #ask(frame, answered) {
+  /** Writes a frame that has an answer. `answered` gets its error, or undefined, and the answer. Returns the frame's number. */
+  #ask(frame, answered = () => {}) {
     const ref = (this.#ref += 1);
     this.#asked.set(ref, answered);
     this.#write({ ...frame, ref });
@@ -242,12 +242,11 @@ export class Session {
 
   #joined(member, frame) {
     const { channel } = frame;
-    if (!member || member.gone) return void this.#ask({ type: "leave", channel }, () => {});
+    if (!member || member.gone) return void this.#ask({ type: "leave", channel });
     member.channel = channel;
     this.#channels.set(channel, member);
     member.show = (keys, answered) => {
-      this.#ask({ type: "presence", channel, ...keys }, (answer) => {
-        const error = answer.type === "error" ? RoomError.of(answer) : undefined;
+      this.#ask({ type: "presence", channel, ...keys }, (error) => {
         answered(error);
         if (error) member.heard("error", error);
       });
@@ -263,7 +262,7 @@ export class Session {
   /** Sends again what has no answer, and refuses what might be handled twice. */
   #repeat(member, resumed) {
     for (const entry of [...member.unanswered]) {
-      if (entry.again || (resumed && entry.known && this.#can.ids)) this.#say(member, entry);
+      if (entry.again || (resumed && entry.known && this.can.ids)) this.#say(member, entry);
       else member.settle(entry, new RoomError("lost", "the connection was lost, and the message may have been handled"));
     }
   }
@@ -271,10 +270,10 @@ export class Session {
   #say(member, entry) {
     const frame = { type: "send", channel: member.channel, data: entry.data };
     if (!entry.settled) return this.#write(frame);
-    entry.known = this.#can.ids;
+    entry.known = this.can.ids;
     entry.id ??= member.nextId();
-    entry.ref = this.#ask({ ...frame, id: entry.id }, (answer) => {
-      member.settle(entry, answer.type === "ack" ? undefined : RoomError.of(answer));
+    entry.ref = this.#ask({ ...frame, id: entry.id }, (error) => {
+      member.settle(entry, error);
       this.flush(member);
     });
   }

@@ -4,7 +4,8 @@
 // A carrier is made with `at`, which makes a URL of a query, the query, and `heard`, which has `opened(can)`,
 // `frame(frame)`, `error(error)`, `ended(code, reason, wasClean)` and `life()`, a sign of life. It has `write(frame)`,
 // `close(code, reason)`, which says goodbye, and `drop()`, which does not. `socket` has `readyState`, `url`,
-// `bufferedAmount` and what else a socket has.
+// `bufferedAmount` and what else a socket has. `can` says what the carrier can: `rooms` for several of them, `acks` for
+// acknowledgements, and `ids` by which a message is known again.
 //
 // Invariant: a carrier reports `opened` at most once and `ended` at most once, and nothing after that. It does not know
 // which rooms there are, what their messages mean, or when it is opened again.
@@ -16,10 +17,6 @@ export const LOST = 1006;
 /** The close code of a client that means to come back, or takes the server for gone. */
 export const AWAY = 3001;
 
-/** What a carrier can: several rooms, acknowledgements, and ids by which a message is known again. */
-const SESSION = { rooms: true, acks: true, ids: true };
-const PLAIN = { rooms: false, acks: false, ids: false };
-
 /** A WebSocket: with `room.1` if it is a session's and the server chose it, and the room's own messages otherwise. */
 export function overWebSocket({ at, query, protocols, session, Socket, heard }) {
   const url = at(query);
@@ -29,8 +26,8 @@ export function overWebSocket({ at, query, protocols, session, Socket, heard }) 
   let isSession = false;
   const listen = (type, then) => socket.addEventListener(type, (event) => { if (!over) then(event); });
   listen("open", () => {
-    isSession = session && socket.protocol === ROOM_PROTOCOL;
-    heard.opened(isSession ? SESSION : PLAIN);
+    isSession = Boolean(session) && socket.protocol === ROOM_PROTOCOL;
+    heard.opened({ rooms: isSession, acks: isSession, ids: isSession });
     if (!isSession) heard.frame({ type: "joined", channel: 0, arrival: "new" });
   });
   listen("message", ({ data }) => {

@@ -146,15 +146,21 @@ impl World {
     pub(super) fn count_user(&mut self, id: &str) {
         self.end_presence();
         let user = self.user_of(id);
+        self.follow_grace(user);
+        self.end_presence();
+    }
+
+    /// Begins the grace of a user without a connection, if it has not begun, and ends that of a connected one. The next
+    /// [`World::end_presence`] forgets the grace of a user that is not present.
+    fn follow_grace(&mut self, user: String) {
         let is_gone = self.connections_of(&user) == 0;
         let now_ms = self.now_ms;
         let Some(users) = &mut self.users else { return };
         let leaves = now_ms.saturating_add(users.grace_ms);
-        match is_gone && users.shown.contains_key(&user) {
+        match is_gone {
             true => drop(users.gone.entry(user).or_insert(leaves)),
             false => drop(users.gone.remove(&user)),
         }
-        self.end_presence();
     }
 
     /// Ends what has come to its end by now.
@@ -176,8 +182,9 @@ impl World {
 
     pub(super) fn set_presence(&mut self, id: &str, data: &str) -> Result<(), PresenceError> {
         let (user, before) = self.speaks(id)?;
-        let data: Value = serde_json::from_str(data)
-            .map_err(|error| PresenceError::Invalid(format!("the data is no JSON: {error}")))?;
+        let data: Value = serde_json::from_str(data).map_err(|error| {
+            PresenceError::Invalid(format!("the data is not valid JSON: {error}"))
+        })?;
         let data = data.to_string();
         limits::check_presence(&user, &data)?;
         let flags = before.map(|before| before.flags).unwrap_or_default();
@@ -237,18 +244,9 @@ impl World {
         limits::check_users(count, bytes).inspect_err(|_| {
             self.replace_shown(&user, old);
         })?;
-        self.count_user_of(user);
+        // The close of its last connection may show a user.
+        self.follow_grace(user);
         Ok(())
-    }
-
-    /// Begins the grace of a user that the close of its last connection shows.
-    fn count_user_of(&mut self, user: String) {
-        let is_gone = self.connections_of(&user) == 0;
-        let now_ms = self.now_ms;
-        if let Some(users) = self.users.as_mut().filter(|_| is_gone) {
-            let leaves = now_ms.saturating_add(users.grace_ms);
-            users.gone.entry(user).or_insert(leaves);
-        }
     }
 
     pub(super) fn replace_shown(

@@ -46,12 +46,12 @@ pub struct PresenceTime {
     ms: u64,
 }
 
-/// The reason why a text is no such time.
+/// The reason why a text is not a time of presence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a time of presence is a whole number with its unit: `30ms`, `5s` or `1m`")]
 pub struct PresenceTimeError;
 
-/// The longest first.
+/// The units of these times, in milliseconds, the longest first.
 const UNITS: [(&str, u64); 3] = [("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// The setting, checked.
@@ -85,9 +85,9 @@ pub enum PresenceError {
     Every {
         /// The setting.
         found: PresenceTime,
-        /// The one limit, in milliseconds.
+        /// The lower limit, in milliseconds.
         min: u64,
-        /// The other limit, in milliseconds.
+        /// The upper limit, in milliseconds.
         max: u64,
     },
 }

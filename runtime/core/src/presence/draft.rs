@@ -34,7 +34,7 @@ pub struct PresenceDraft {
     tallies: PresenceTallies,
 }
 
-/// What a draft was at some time.
+/// The changes of a draft at some time.
 #[derive(Clone, Debug)]
 pub struct PresenceMark {
     edits: PresenceEdits,
@@ -82,7 +82,7 @@ impl PresenceDraft {
         self.edit(&user.name, limits, |edit| edit.data = Some(data))
     }
 
-    /// Shows a user no more.
+    /// Ends the presence of a user.
     ///
     /// # Errors
     /// [`PresenceRefusal::Forbidden`], [`PresenceRefusal::Invalid`].
@@ -148,7 +148,7 @@ impl PresenceDraft {
         Self::new(self.users)
     }
 
-    /// Marks what the draft is now.
+    /// Marks the draft's present changes.
     pub fn mark(&self) -> PresenceMark {
         PresenceMark { edits: self.edits.clone(), tallies: self.tallies }
     }
@@ -174,11 +174,10 @@ impl PresenceDraft {
                 format!("a user's name has at most {max} bytes, this one {}", user.name.len());
             return Err(PresenceRefusal::Invalid(text));
         }
-        match self.users.get(&user.name) {
-            Some(record) if record.proof == user.proof => Ok(()),
-            Some(_) => Err(PresenceRefusal::Forbidden),
-            // Another client proves to be this user, or the name is that of a connection that has ended.
-            None => Err(PresenceRefusal::Forbidden),
+        // Otherwise another client proves to be this user, or the user's last connection has ended.
+        match self.users.get(&user.name).is_some_and(|record| record.proof == user.proof) {
+            true => Ok(()),
+            false => Err(PresenceRefusal::Forbidden),
         }
     }
 

@@ -25,7 +25,7 @@ impl Turn {
         self.draft()?.set(&user, data, &limits)
     }
 
-    /// Shows a connection's user no more.
+    /// Ends the presence of a connection's user.
     ///
     /// # Errors
     /// [`PresenceRefusal`].

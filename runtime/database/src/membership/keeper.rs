@@ -15,6 +15,10 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+/// Shards that leave together. A room that stops slowly holds up the other shards of its order, and each order costs a
+/// search among all rooms of the node.
+const SHARDS_PER_ORDER: usize = 8;
+
 /// The keeper of one incarnation's shards.
 pub(super) struct ShardKeeper<'a> {
     node: &'a MembershipInner,
@@ -60,7 +64,7 @@ impl<'a> ShardKeeper<'a> {
 
     /// Takes shards and gives them up, until this incarnation has left or lost its place.
     pub(super) async fn run(mut self, stop: &CancellationToken) -> LifeEnd {
-        let mut leaving = FuturesUnordered::new();
+        let mut leaving = FuturesUnordered::<LeavingRooms>::new();
         let mut is_away = false;
         loop {
             let (mut asked, stops) = (Vec::new(), stop.is_cancelled());
@@ -80,7 +84,7 @@ impl<'a> ShardKeeper<'a> {
             };
             is_away = self.client.is_none();
             tokio::select! {
-                Some(left) = leaving.next(), if !leaving.is_empty() => match left {
+                left = next_gone(&mut leaving), if !leaving.is_empty() => match left {
                     Ok(shards) => self.gone.extend(shards),
                     // Nobody knows whether the rooms are gone: the end of the incarnation stops them all.
                     Err(oneshot::error::RecvError { .. }) => return LifeEnd::Lost,
@@ -149,15 +153,15 @@ impl<'a> ShardKeeper<'a> {
         }
     }
 
-    /// Returns who has which shard, after it declared dead who is late and took what is free; `None` if this incarnation is
-    /// dead.
+    /// Declares late nodes dead, takes free shards that belong here, and returns who has which shard then; `None` if this
+    /// incarnation is dead.
     async fn look(
         &mut self,
         client: &LoneClient,
         stops: bool,
     ) -> Result<Option<ShardMap>, DatabaseError> {
         if stops && !self.is_draining {
-            rows::drain(client, self.node.own.name().as_str()).await?;
+            rows::take_no_part(client, self.own).await?;
             self.is_draining = true;
         }
         let mut map = rows::look(client).await?;
@@ -173,7 +177,7 @@ impl<'a> ShardKeeper<'a> {
         Ok(lives.then_some(map))
     }
 
-    /// Notes what this node has, and orders the rooms of what it has to give up to go. Returns false if nobody takes
+    /// Notes what this node has, and orders rooms of shards that belong elsewhere to stop. Returns false if nobody takes
     /// orders.
     async fn publish(
         &mut self,
@@ -194,13 +198,15 @@ impl<'a> ShardKeeper<'a> {
         if !new.is_empty() && self.orders.send(ShardOrder::Taken(new)).await.is_err() {
             return false;
         }
-        if going.is_empty() {
-            return true;
+        for group in going.chunks(SHARDS_PER_ORDER) {
+            let (done, left) = oneshot::channel();
+            let (group, shards) = (group.to_vec(), ShardSet::of(group.iter().copied()));
+            asked.push(Box::pin(async move { left.await.map(|()| group) }));
+            if self.orders.send(ShardOrder::Leave { shards, done }).await.is_err() {
+                return false;
+            }
         }
-        let (done, left) = oneshot::channel();
-        let shards = ShardSet::of(going.iter().copied());
-        asked.push(Box::pin(async move { left.await.map(|()| going) }));
-        self.orders.send(ShardOrder::Leave { shards, done }).await.is_ok()
+        true
     }
 
     /// Removes this node from the cluster. It has no shard any more.
@@ -220,6 +226,23 @@ impl<'a> ShardKeeper<'a> {
 /// Rooms that go. Completed with their shards.
 type LeavingRooms =
     std::pin::Pin<Box<dyn Future<Output = Result<Vec<u16>, oneshot::error::RecvError>> + Send>>;
+
+/// Waits until an order is carried out, and returns the shards of all orders that are carried out by then, so that one
+/// statement hands them over.
+///
+/// # Errors
+/// An order was dropped.
+///
+/// # Cancel safety
+/// If dropped before it returns, no order is lost.
+async fn next_gone(
+    leaving: &mut FuturesUnordered<LeavingRooms>,
+) -> Result<Vec<u16>, oneshot::error::RecvError> {
+    let orders_max = leaving.len().max(1);
+    let left = leaving.ready_chunks(orders_max).next().await.unwrap_or_default();
+    let shards: Vec<Vec<u16>> = left.into_iter().collect::<Result<_, _>>()?;
+    Ok(shards.concat())
+}
 
 /// What the ring makes of a look at the shards.
 struct ShardPlan {

@@ -6,7 +6,7 @@
 
 use super::key::ClusterKey;
 use super::shard_map::{ClusterNode, ShardMap};
-use crate::connect::LoneClient;
+use crate::connect::{LoneClient, ask};
 use crate::lease::Incarnation;
 use crate::{DatabaseError, MembershipError};
 use room_core::config::PeerNode;
@@ -22,19 +22,11 @@ pub(super) struct NameHolder {
     pub(super) heartbeat_us: i64,
 }
 
-async fn ask(
-    client: &LoneClient,
-    statement: &str,
-    parameters: &[&(dyn ToSql + Sync)],
-) -> Result<Vec<Row>, DatabaseError> {
-    let prepared = client.prepare_cached(statement).await?;
-    Ok(client.query(&prepared, parameters).await?)
-}
-
-/// Adds a node, and removes old rows of nodes that left. Returns `None` if a live node has the name.
+/// Adds a node, and removes old rows of nodes that left. If an operator has drained `before`, the former life of the same
+/// process, the new life is drained, too. Returns `None` if a live node has the name.
 pub(super) async fn add(
     client: &LoneClient,
-    own: &PeerNode,
+    (own, before): (&PeerNode, Incarnation),
     (program, lease_ms): (&str, i64),
     takes_shards: bool,
 ) -> Result<Option<Incarnation>, DatabaseError> {
@@ -42,10 +34,15 @@ pub(super) async fn add(
                AND heartbeat < clock_timestamp() - $1::bigint * interval '1 second' \
                AND NOT EXISTS (SELECT FROM room.shards s WHERE s.incarnation = n.incarnation)";
     ask(client, old, &[&i64::try_from(NODE_LEFT_S_MAX).unwrap_or(i64::MAX)]).await?;
-    let add = "INSERT INTO room.nodes (name, address, program, lease_ms, draining) VALUES ($1, $2, $3, $4, $5) \
+    let add = "WITH before AS (SELECT coalesce(bool_or(drained), false) AS drained FROM room.nodes \
+                   WHERE incarnation = $6) \
+               INSERT INTO room.nodes (name, address, program, lease_ms, draining, drained) \
+               SELECT $1, $2, $3, $4, $5 OR before.drained, before.drained FROM before \
                ON CONFLICT (name) WHERE alive DO NOTHING RETURNING incarnation";
-    let (name, address) = (own.name().as_str(), own.authority());
-    let added = ask(client, add, &[&name, &address, &program, &lease_ms, &!takes_shards]).await?;
+    let (name, address, is_idle) = (own.name().as_str(), own.authority(), !takes_shards);
+    let values: [&(dyn ToSql + Sync); 6] =
+        [&name, &address, &program, &lease_ms, &is_idle, &before.0];
+    let added = ask(client, add, &values).await?;
     Ok(added.first().map(|row| Incarnation(row.get(0))))
 }
 
@@ -80,8 +77,8 @@ pub(super) async fn beat(
     Ok(!ask(client, beat, &[&own.0, &figures]).await?.is_empty())
 }
 
-/// Marks nodes as dead whose last heartbeat is older than they said that it may be. A node that sends one meanwhile lives.
-/// One with a commit under way stays for the next look, so that nobody waits for it.
+/// Marks nodes as dead whose last heartbeat is older than their lease. A node whose heartbeat arrives first stays alive.
+/// A node with a commit under way is left for the next look, so that nobody waits for it.
 pub(super) async fn declare_dead(client: &LoneClient) -> Result<(), DatabaseError> {
     let dead = "WITH late AS MATERIALIZED (SELECT incarnation FROM room.nodes WHERE alive \
                     AND heartbeat < clock_timestamp() - lease_ms * interval '1 millisecond' \
@@ -98,7 +95,7 @@ pub(super) async fn declare_dead(client: &LoneClient) -> Result<(), DatabaseErro
     Ok(())
 }
 
-/// Marks an incarnation as dead that runs no room any more.
+/// Marks an incarnation as dead. It runs no room any more.
 pub(super) async fn leave(client: &LoneClient, own: Incarnation) -> Result<(), DatabaseError> {
     let leave = "WITH own AS MATERIALIZED (SELECT incarnation FROM room.nodes \
                      WHERE incarnation = $1 AND alive FOR UPDATE) \
@@ -106,21 +103,30 @@ pub(super) async fn leave(client: &LoneClient, own: Incarnation) -> Result<(), D
     ask(client, leave, &[&own.0]).await.map(drop)
 }
 
-/// Lets an incarnation that joined without taking shards take them.
+/// Lets an incarnation that joined without taking shards take them, unless an operator has drained it.
 pub(super) async fn take_part(client: &LoneClient, own: Incarnation) -> Result<(), DatabaseError> {
-    let part = "UPDATE room.nodes SET draining = false WHERE incarnation = $1 AND alive";
+    let part = "UPDATE room.nodes SET draining = drained WHERE incarnation = $1 AND alive";
+    ask(client, part, &[&own.0]).await.map(drop)
+}
+
+/// Lets an incarnation that is about to leave take no more shards.
+pub(super) async fn take_no_part(
+    client: &LoneClient,
+    own: Incarnation,
+) -> Result<(), DatabaseError> {
+    let part = "UPDATE room.nodes SET draining = true WHERE incarnation = $1 AND alive";
     ask(client, part, &[&own.0]).await.map(drop)
 }
 
 /// Asks a node to give up its shards. Returns false if no live node has this name.
 pub(super) async fn drain(client: &LoneClient, name: &str) -> Result<bool, DatabaseError> {
-    let drain = "UPDATE room.nodes SET draining = true WHERE name = $1 AND alive RETURNING name";
+    let drain = "UPDATE room.nodes SET draining = true, drained = true WHERE name = $1 AND alive RETURNING name";
     Ok(!ask(client, drain, &[&name]).await?.is_empty())
 }
 
 /// Returns who is there, and who has which shard.
 pub(super) async fn look(client: &LoneClient) -> Result<ShardMap, DatabaseError> {
-    // In this order: a shard that meanwhile went to a node that is not on the list shows no owner.
+    // In this order: a shard that moves in between, to a node that is not on the list, shows no owner.
     let nodes = "SELECT name, address, program, incarnation, draining, figures, \
                      (extract(epoch FROM started) * 1000)::bigint, \
                      (extract(epoch FROM clock_timestamp() - heartbeat) * 1000)::bigint, lease_ms \
@@ -167,7 +173,7 @@ pub(super) async fn take(
     Ok(ask(client, take, &[&own.0, &shards]).await?.len())
 }
 
-/// Gives each of these shards to an heir, if that one lives, and to nobody otherwise. Their rooms are gone.
+/// Gives each of these shards to its heir, or to nobody if the heir is dead or drains. Their rooms are gone.
 pub(super) async fn hand_over(
     client: &LoneClient,
     own: Incarnation,

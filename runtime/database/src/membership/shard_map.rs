@@ -1,7 +1,7 @@
 //! Which node has which shard. Owns a picture of that, as of one look at the database.
 //!
-//! Invariant: an owner in the picture was alive at the look. It does not know how old the picture is: who relies on it
-//! asks the owner, and the owner knows its own right.
+//! Invariant: an owner in the picture was alive at the look. It does not know how old the picture is: a caller
+//! that relies on it asks the owner, and the owner knows its own right.
 
 use crate::lease::{Incarnation, SHARDS, ShardSet};
 use room_core::config::PeerNode;

@@ -28,7 +28,7 @@ struct Member {
     paused: Arc<Paused>,
     stop: CancellationToken,
     task: JoinHandle<()>,
-    /// The largest number of shards that one order told to leave.
+    /// The largest number of shards that were leaving at the same time.
     left_max: Arc<Mutex<usize>>,
 }
 
@@ -121,8 +121,9 @@ async fn obey(lease: Lease, mut orders: mpsc::Receiver<ShardOrder>, left_max: Ar
             ShardOrder::Taken(shards) => assert!(!shards.is_empty()),
             ShardOrder::Leave { shards, done } => {
                 assert!(shards.iter().all(|shard| !lease.covers(shard)), "rooms could start again");
+                let leaving = lease.owned().iter().filter(|shard| !lease.covers(*shard)).count();
                 let mut most = lock(&left_max);
-                *most = (*most).max(shards.len());
+                *most = (*most).max(leaving.max(shards.len()));
                 assert_eq!(done.send(()), Ok(()));
             }
             ShardOrder::Stop { done } => {
@@ -257,7 +258,7 @@ async fn a_paused_node_is_uncertain_before_another_node_owns_its_shards() {
     b.stop().await;
 }
 
-/// Who claims which shards, read twice around the others: what both readings have was claimed meanwhile.
+/// Returns which shards each lease claims.
 fn claims(leases: &[Lease]) -> Vec<BTreeSet<u16>> {
     let of = |lease: &Lease| match lease.is_certain() {
         true => lease.owned().iter().collect(),
@@ -266,7 +267,8 @@ fn claims(leases: &[Lease]) -> Vec<BTreeSet<u16>> {
     leases.iter().map(of).collect()
 }
 
-/// Looks for a shard that two nodes claim at the same time.
+/// Looks for a shard that two nodes claim at the same time. A shard that a node claims in both of two readings was claimed
+/// between them, too.
 fn shared_claim(leases: &[Lease]) -> Option<u16> {
     let (first, second) = (claims(leases), claims(leases));
     let held: Vec<BTreeSet<u16>> = first.iter().zip(&second).map(|(a, b)| a & b).collect();
@@ -352,6 +354,83 @@ async fn a_node_that_is_drained_gives_up_its_shards_and_stays_until_it_stops() {
     assert_eq!((shown, cluster.alive().as_str()), (vec![("a", true), ("b", false)], "a b"));
     a.stop().await;
     assert_eq!(cluster.alive(), "b");
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_node_that_loses_its_place_stays_drained_until_its_process_starts_again() {
+    let cluster = Cluster::start(600).await;
+    let (a, b) = (cluster.join("a").await, cluster.join("b").await);
+    b.sees_shared_by(&["a", "b"]).await;
+    assert!(b.membership.drain("a").await.unwrap());
+    b.sees_shared_by(&["b"]).await;
+    let lost = a.lease().incarnation();
+    a.paused.set(true);
+    b.sees(|map| map.incarnation_of("a").is_none()).await;
+    a.paused.set(false);
+    let again = b.sees(|map| map.incarnation_of("a").is_some()).await;
+    assert!(again.incarnation_of("a").is_some_and(|own| own > lost));
+    let drains = "SELECT string_agg(name, ' ') FROM room.nodes WHERE alive AND draining";
+    assert_eq!(cluster.sql(drains), "a");
+    a.stop().await;
+    let a = cluster.join("a").await;
+    a.sees_shared_by(&["a", "b"]).await;
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_drained_before_it_takes_shards_takes_none() {
+    let cluster = Cluster::start(8_000).await;
+    let (database, limits) = (&cluster.database, &cluster.limits);
+    let idle = Membership::join_idle(database, &peer("a"), "1.0.0", limits).await.unwrap();
+    let (a, b) = (Member::of(idle), cluster.join("b").await);
+    assert!(b.membership.drain("a").await.unwrap());
+    a.membership.take_shards().await.unwrap();
+    b.sees_shared_by(&["b"]).await;
+    let drains = "SELECT string_agg(name, ' ') FROM room.nodes WHERE alive AND draining";
+    assert_eq!(cluster.sql(drains), "a");
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_that_stops_slowly_holds_up_few_shards() {
+    let cluster = Cluster::start(8_000).await;
+    let own = cluster.try_join("a").await.unwrap();
+    let (orders, mut told) = mpsc::channel(1);
+    let (stop, (slow, held)) = (CancellationToken::new(), oneshot::channel());
+    let (stopping, mut map) = (stop.clone(), own.map());
+    let a = tokio::spawn(async move { own.run(orders, stopping).await });
+    let rooms = tokio::spawn(async move {
+        let mut slow = Some(slow);
+        while let Some(order) = told.recv().await {
+            match order {
+                ShardOrder::Taken(_) => {}
+                ShardOrder::Leave { shards, done } => match slow.take() {
+                    Some(slow) => assert!(slow.send((shards, done)).is_ok()),
+                    None => assert_eq!(done.send(()), Ok(())),
+                },
+                ShardOrder::Stop { .. } => panic!("the node lost its place"),
+            }
+        }
+    });
+    let all = map.wait_for(|map| owners(map).len() == usize::from(SHARDS));
+    tokio::time::timeout(PATIENCE, all).await.expect("it does not take all shards").unwrap();
+    let b = cluster.join("b").await;
+    let (shards, done) = tokio::time::timeout(PATIENCE, held).await.unwrap().unwrap();
+    assert!((1..=8).contains(&shards.len()), "{} shards wait for one room", shards.len());
+    let proposed = ring::proposals(["a", "b"].into_iter());
+    let is_there = |map: &ShardMap, shard: u16| {
+        let owner = map.owner(shard).map(|node| node.peer.name().as_str());
+        owner == Some(if shards.has(shard) { "a" } else { proposed[usize::from(shard)] })
+    };
+    b.sees(|map| (0..SHARDS).all(|shard| is_there(map, shard))).await;
+    assert_eq!(done.send(()), Ok(()));
+    b.sees_shared_by(&["a", "b"]).await;
+    stop.cancel();
+    tokio::time::timeout(PATIENCE, a).await.expect("it does not stop").unwrap();
+    rooms.await.unwrap();
     b.stop().await;
 }
 

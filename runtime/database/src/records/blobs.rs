@@ -6,6 +6,7 @@
 use super::ClusterRecords;
 use crate::DatabaseError;
 use room_core::limits::fixed::BLOB_PIECE_BYTES;
+use std::collections::BTreeSet;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The hash by which a blob is named.
@@ -17,19 +18,14 @@ impl ClusterRecords {
     /// # Errors
     /// [`DatabaseError`].
     pub async fn missing_blobs(&self, hashes: &[BlobHash]) -> Result<Vec<BlobHash>, DatabaseError> {
-        let client = self.database.client().await?;
         let named: Vec<&[u8]> = hashes.iter().map(<[u8; 32]>::as_slice).collect();
-        let asked = async {
-            let text = "SELECT hash FROM room.blobs WHERE hash = ANY($1)";
-            let rows = client.query(text, &[&named]).await?;
-            Ok(rows.iter().map(|row| row.get(0)).collect())
-        };
-        let found: Vec<Vec<u8>> = self.database.within(asked).await?;
-        let found: std::collections::BTreeSet<&[u8]> = found.iter().map(Vec::as_slice).collect();
+        let text = "SELECT hash FROM room.blobs WHERE hash = ANY($1)";
+        let rows = self.database.query(text, &[&named]).await?;
+        let found: BTreeSet<&[u8]> = rows.iter().map(|row| row.get(0)).collect();
         Ok(hashes.iter().filter(|hash| !found.contains(hash.as_slice())).copied().collect())
     }
 
-    /// Stores a blob, and reads its bytes only if the database lacks it. What reads them must have checked the hash.
+    /// Stores a blob, and reads its bytes only if the database lacks it. The caller has checked that they have this hash.
     ///
     /// # Errors
     /// [`DatabaseError`], also if the bytes cannot be read: the blob is not stored.
@@ -69,7 +65,7 @@ impl ClusterRecords {
         self.database.within(async { Ok(change.commit().await?) }).await
     }
 
-    /// Returns one piece of a blob, counted from 0; `None` behind the last one, and if there is no such blob.
+    /// Returns one piece of a blob, counted from 0; `None` after the last one, and if the blob does not exist.
     ///
     /// # Errors
     /// [`DatabaseError`].
@@ -78,14 +74,9 @@ impl ClusterRecords {
         hash: &BlobHash,
         piece: i32,
     ) -> Result<Option<Vec<u8>>, DatabaseError> {
-        let client = self.database.client().await?;
-        let asked = async {
-            let text = "SELECT bytes FROM room.pieces WHERE hash = $1 AND piece = $2";
-            let statement = client.prepare_cached(text).await?;
-            let row = client.query_opt(&statement, &[&hash.as_slice(), &piece]).await?;
-            Ok(row.map(|row| row.get(0)))
-        };
-        self.database.within(asked).await
+        let text = "SELECT bytes FROM room.pieces WHERE hash = $1 AND piece = $2";
+        let rows = self.database.query(text, &[&hash.as_slice(), &piece]).await?;
+        Ok(rows.first().map(|row| row.get(0)))
     }
 
     /// Removes the blobs that are not among `needed` and were last used longer ago than `unused_ms`.
@@ -106,9 +97,7 @@ impl ClusterRecords {
         let asked = async {
             // A deployment that names one of them at this moment holds its row, and this statement looks at `used` again.
             let text = "DELETE FROM room.blobs WHERE hash <> ALL($1) \
-                        AND used < clock_timestamp() - $2 * interval '1 millisecond'";
-            #[expect(clippy::cast_precision_loss, reason = "a day in milliseconds is exact")]
-            let unused = unused as f64;
+                        AND used < clock_timestamp() - $2::bigint * interval '1 millisecond'";
             Ok(client.execute(text, &[&needed, &unused]).await?)
         };
         self.database.within(asked).await

@@ -17,7 +17,10 @@ CREATE TABLE room.nodes (
     -- The time after its last heartbeat for which it is alive.
     lease_ms bigint NOT NULL,
     alive boolean NOT NULL DEFAULT true,
+    -- Whether it takes no shards and gives up those that it has.
     draining boolean NOT NULL DEFAULT false,
+    -- Whether an operator asked for that. It holds for the next incarnation of the same process, too.
+    drained boolean NOT NULL DEFAULT false,
     figures text NOT NULL DEFAULT '{}'
 );
 

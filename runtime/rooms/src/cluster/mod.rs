@@ -50,7 +50,7 @@ pub enum Home {
     Here,
     /// On another node, in this life of it.
     Peer(PeerNode, Incarnation),
-    /// On none: it is on its way to another node.
+    /// On no node: it is on its way to one.
     Nobody,
 }
 
@@ -109,8 +109,8 @@ impl Homes {
         }
     }
 
-    /// Returns where a project's room lives, and waits while it is on its way. `tried` is a home that could not be
-    /// reached: another one is waited for. Returns [`Home::Nobody`] if the room does not arrive until the deadline.
+    /// Returns where a project's room lives, and waits while the room is on its way. `tried` is a home that could not be
+    /// reached: this waits for another one. Returns [`Home::Nobody`] if the room has not arrived by the deadline.
     ///
     /// # Cancel safety
     /// Nothing is held while it waits.
@@ -129,7 +129,7 @@ impl Homes {
                 if home != Home::Nobody && Some(&home) != tried {
                     return home;
                 }
-                // The membership has ended: the room arrives nowhere that this node would learn of.
+                // The membership has ended, so this node would not learn where the room arrives.
                 if map.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
@@ -138,7 +138,7 @@ impl Homes {
         tokio::time::timeout_at(deadline, settled).await.unwrap_or(Home::Nobody)
     }
 
-    /// Returns until when a request that comes now waits for its room.
+    /// Returns the time until which a request that arrives now waits for its room.
     pub fn deadline(&self) -> Instant {
         let wait_max = self.in_cluster().map(|homes| homes.wait_max);
         Instant::now() + wait_max.unwrap_or_default()

@@ -314,6 +314,23 @@ async fn rooms_of_other_nodes_are_left_to_them() {
 }
 
 #[tokio::test]
+async fn a_planned_call_of_a_room_on_another_node_does_not_hold_up_the_calls_of_this_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let lives_here = |room: &RoomId| room.name() != "away";
+    let away = CronSetting { room: Some("away".to_owned()), ..daily() };
+    let settings = [CronSetting { name: "one".to_owned(), ..away }, daily()];
+    let node = CronNode::idle(dir.path(), MIDNIGHT, lives_here).await;
+    node.deploy(&settings);
+    node.stop().await;
+    let node = CronNode::idle(dir.path(), MIDNIGHT + DAY, lives_here).await;
+    node.deploy(&settings);
+    assert_eq!(node.ended("prune").await.rooms, 1);
+    assert!(node.times("away").await.is_empty());
+    assert_eq!(node.note("one").unwrap().outcome, None);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_removed_cron_ends_its_calls_and_a_changed_one_counts_from_now() {
     let dir = tempfile::tempdir().unwrap();
     let node = CronNode::start(dir.path(), MIDNIGHT, &[daily()]).await;

@@ -39,7 +39,7 @@ use room_store::StoreError;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// What a client reads whose room is another node's.
+/// The reason that a client gets when another node takes over its room.
 pub(crate) const MOVED: &str = "the room moves to another node";
 
 /// The reason why a room's loop ended.
@@ -297,7 +297,7 @@ impl Actor {
             return Some(std::time::Duration::ZERO);
         }
         if !self.turns.outlet.has_clients() || self.has_unheard() {
-            // The room of a user whose grace goes on stays, and is idle when that is over.
+            // A room stays for the graces of its users, and is idle after them.
             let stays = self.turns.outlet.has_users() && !self.has_unheard();
             return (!stays).then(|| ms(limits.idle_evict_ms));
         }

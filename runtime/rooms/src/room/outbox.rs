@@ -11,7 +11,7 @@ mod latest;
 
 use super::deliveries::DeliveryAck;
 use super::outbound::LogEntry;
-use super::presence::{PresenceEvent, SharedPresence};
+use super::presence::PresenceEvent;
 use super::returning::Welcome;
 use followed::FollowedPresence;
 use latest::LatestKeys;
@@ -249,29 +249,6 @@ impl OutboxSender {
         self.socket.send_latest(self.slot, key, message)
     }
 
-    /// Lets the client follow who is in the room: queues all that is known, and from now on what changes.
-    pub(super) fn follow(&self, shared: &SharedPresence) {
-        self.socket.follow(self.slot, shared);
-    }
-
-    /// As [`OutboxSender::follow`], for a client that has the state of this number.
-    pub(super) fn follow_from(&self, shared: &SharedPresence, at: u64) {
-        let mut state = self.socket.state();
-        let followed = FollowedPresence::at(shared.clone(), at);
-        state.slots[self.slot].queue.followed = Some(Box::new(followed));
-    }
-
-    /// Lets the client follow no longer who is in the room: what waits of that is thrown away.
-    pub(super) fn unfollow(&self) {
-        self.socket.unfollow(self.slot);
-    }
-
-    /// Queues what changed of who is in the room. At most one such event waits. Has no effect on a client that does not
-    /// follow it.
-    pub fn present(&self, event: &Arc<PresenceEvent>) {
-        self.socket.present(self.slot, event);
-    }
-
     /// Queues what the client has to know first.
     pub fn welcome(&self, welcome: Welcome) {
         self.socket.send(self.slot, OutboxItem::Welcome(Box::new(welcome)));
@@ -399,17 +376,6 @@ impl OutboxQueue {
         self.permit.cover(self.bytes + self.taken + more) || keeps_up
     }
 
-    /// Throws the event of presence away that waits, if one does, and takes no further one.
-    fn unfollow(&mut self) {
-        self.followed = None;
-        let is_event = |said: &OutboxItem| matches!(said, OutboxItem::Presence(_));
-        let Some(at) = self.said.iter().position(is_event) else { return };
-        match &mut self.latest {
-            Some(keys) => keys.remove(at, &mut self.said),
-            None => drop(self.said.remove(at)),
-        }
-    }
-
     fn end(&mut self, last: OutboxItem) {
         self.said.push_back(last);
         self.ended = true;
@@ -519,46 +485,6 @@ impl OutboxesInner {
         let waits = !queue.ended;
         self.ring(state, slot);
         waits
-    }
-
-    fn follow(&self, slot: usize, shared: &SharedPresence) {
-        // Before the outbox is locked: other outboxes of the socket need not wait until it is encoded.
-        let sync = shared.sync();
-        let mut state = self.state();
-        let queue = &mut state.slots[slot].queue;
-        if queue.ended {
-            return;
-        }
-        let is_new = match &mut queue.followed {
-            Some(followed) => followed.follow(shared.clone()),
-            none => {
-                *none = Some(Box::new(FollowedPresence::new(shared.clone())));
-                true
-            }
-        };
-        if is_new {
-            queue.said.push_back(OutboxItem::Presence(sync));
-            self.ring(state, slot);
-        }
-    }
-
-    fn unfollow(&self, slot: usize) {
-        let mut state = self.state();
-        let OutboxesState { slots, line, .. } = &mut *state;
-        let queue = &mut slots[slot].queue;
-        queue.unfollow();
-        if queue.said.is_empty() && std::mem::take(&mut queue.in_line) {
-            line.retain(|waiting| *waiting != slot);
-        }
-    }
-
-    fn present(&self, slot: usize, event: &Arc<PresenceEvent>) {
-        let mut state = self.state();
-        let queue = &mut state.slots[slot].queue;
-        if !queue.ended && queue.followed.as_mut().is_some_and(|followed| followed.note(event)) {
-            queue.said.push_back(OutboxItem::Presence(event.clone()));
-            self.ring(state, slot);
-        }
     }
 
     fn end(&self, slot: usize, frame: CloseFrame) {

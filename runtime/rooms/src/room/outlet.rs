@@ -1,7 +1,7 @@
 //! The one way out of a room. Owns the connections and the outputs that wait for them.
 //!
 //! Invariant: outputs leave only through the gate, in the order of the turns, and only while this node's right to run the
-//! room is certain. After one that could not leave, none leaves. It does not know guests or where commits go: it asks for
+//! room is certain. Once an output could not leave, none leaves. It does not know guests or where commits go: it asks for
 //! their outcomes.
 
 mod presence;
@@ -40,7 +40,7 @@ pub(super) struct Outlet {
     /// What has left the gate for other servers and rooms, and was not taken yet.
     let_out: Vec<LetOut>,
     right: RoomRight,
-    /// Whether an output came when another node might have run the room already.
+    /// True once an output could not leave, because another node may run the room already.
     is_displaced: bool,
     parts: Arc<RoomParts>,
 }

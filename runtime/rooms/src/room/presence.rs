@@ -38,25 +38,30 @@ pub(super) struct RoomPresence {
     /// The users of connections. A connection that speaks for nobody is not there.
     members: HashMap<Serial, Arc<str>>,
     times: PresenceTimes,
-    /// The users that the gate has not got as they are now.
+    /// The users whose last changes the gate does not have yet.
     changed: BTreeSet<Arc<str>>,
-    /// What the gate has let out and clients have not got.
+    /// What the gate has let out and clients do not have yet.
     let_out: BTreeMap<Arc<str>, Option<PresenceEntry>>,
-    /// When clients get it.
+    /// When clients get what was let out.
     flush_at: Option<Instant>,
     shared: SharedPresence,
 }
 
-/// Users as they are after a turn, for clients; `None` for those that are not present.
+/// Users as they are after a turn, for clients.
 #[derive(Debug)]
-pub(super) struct PresenceChanges(Vec<(Arc<str>, Option<PresenceEntry>)>);
+pub(super) struct PresenceChanges {
+    /// The clients' knowledge that they change.
+    shared: SharedPresence,
+    /// `None` for a user that is not present.
+    users: Vec<(Arc<str>, Option<PresenceEntry>)>,
+}
 
 impl PresenceChanges {
     /// Returns the bytes of what waits with it.
     pub(super) fn bytes(&self) -> usize {
         let data =
             |entry: &Option<PresenceEntry>| entry.as_ref().map_or(0, |it| it.shown.data.len());
-        self.0.iter().map(|(name, entry)| name.len() + data(entry)).sum()
+        self.users.iter().map(|(name, entry)| name.len() + data(entry)).sum()
     }
 }
 
@@ -68,7 +73,7 @@ impl RoomPresence {
         Self { settings, limits, users, members, times, changed, let_out, flush_at: None, shared }
     }
 
-    /// Follows the party's settings. A grace that has begun ends as it was to end.
+    /// Follows the party's settings. The end of a grace that has begun does not change.
     pub(super) fn set(&mut self, settings: Presence) {
         self.settings = settings;
     }
@@ -88,7 +93,7 @@ impl RoomPresence {
         self.users.present() > 0
     }
 
-    /// Counts a connection that opens. Returns how that is undone if the connection is refused.
+    /// Counts a connection that opens. Returns what [`RoomPresence::undo`] needs if the connection is refused.
     pub(super) fn enter(&mut self, connection: &Connection) -> PresenceEntrance {
         let mut entrance = PresenceEntrance::of(connection.serial);
         let user = PresenceUser::of(&connection.id, connection.identity.as_ref());
@@ -146,7 +151,7 @@ impl RoomPresence {
             Arc::make_mut(&mut self.users).show(&name, shown);
             self.follow_flags(&key, &edit.flags);
             self.changed.insert(key.clone());
-            // A room may show a user in the close of its last connection.
+            // The room may show a user in the close of its last connection.
             self.begin_grace(key);
         }
     }
@@ -208,7 +213,7 @@ impl RoomPresence {
         }
     }
 
-    /// Ends what has come to its end by now. Returns true if that changes what clients see.
+    /// Ends the graces and the flags whose time has come. Returns true if a user has changed.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
         while let Some((key, flag)) = self.times.take_due(now) {
             let mut shown = self.users.get(&key).and_then(|record| record.shown.clone());
@@ -233,15 +238,20 @@ impl RoomPresence {
         if self.changed.is_empty() {
             return None;
         }
-        let changed = std::mem::take(&mut self.changed).into_iter();
-        let changes =
-            changed.map(|key| (self.users.entry(&key), key)).map(|(entry, key)| (key, entry));
-        Some(Box::new(PresenceChanges(changes.collect())))
+        let mut users = Vec::with_capacity(self.changed.len());
+        for key in std::mem::take(&mut self.changed) {
+            let entry = self.users.entry(&key);
+            users.push((key, entry));
+        }
+        Some(Box::new(PresenceChanges { shared: self.shared.clone(), users }))
     }
 
-    /// Takes what the gate has let out.
+    /// Takes what the gate has let out. Changes from before the party gave its presence up have no effect.
     pub(super) fn let_out(&mut self, changes: PresenceChanges) {
-        self.let_out.extend(changes.0);
+        if !changes.shared.is(&self.shared) {
+            return;
+        }
+        self.let_out.extend(changes.users);
         let pause = ms(self.settings.every_ms);
         self.flush_at.get_or_insert_with(|| Instant::now() + pause);
     }

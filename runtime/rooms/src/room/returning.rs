@@ -176,7 +176,7 @@ pub fn superseded() -> CloseFrame {
 const AWAY: u16 = 3001;
 
 /// Returns true if a transport ended in a way after which its client may come back: the network lost it, its page went
-/// away, it says that it will, or the server gave it up. Everything else is the will of the client, or its fault.
+/// away, it says that it comes back, or the server gave it up. Everything else is the will of the client, or its fault.
 pub(super) fn may_return(ending: &Ending) -> bool {
     match ending.handshake {
         CloseHandshake::Clean => matches!(ending.frame.code, 1001 | 1012 | 1013 | AWAY),

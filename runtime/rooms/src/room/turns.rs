@@ -6,6 +6,7 @@
 
 mod batch;
 mod commit;
+mod ends;
 mod outcalls;
 mod remembering;
 mod webhooks;
@@ -13,7 +14,7 @@ mod webhooks;
 use commit::unreadable;
 
 use super::faults::Faults;
-use super::figures::{FaultRecord, RoomFigures, RoomStage};
+use super::figures::{RoomFigures, RoomStage};
 use super::jobs::RoomJobs;
 use super::live::{InstanceHold, LiveInstance};
 use super::mailbox::Mailbox;
@@ -35,11 +36,11 @@ use room_core::id::{ModuleHash, RoomId, SequenceNumber, Serial};
 use room_core::jobs::{Job, JobId, OutcallAnswer};
 use room_core::limits::Limits;
 use room_core::logs::{Logs, RoomLog};
-use room_core::metrics::{RoomMetrics, TurnEnd};
+use room_core::metrics::RoomMetrics;
 use room_core::report;
 use room_core::ttl::Served;
 use room_core::turn::{Output, Turn};
-use room_guest::{Code, Flush, Flushes, GuestFault, Overrun};
+use room_guest::{Code, Flush, Flushes, GuestFault};
 use room_store::{LastUse, Offset, OutboundChange, RoomStore, Store, StoreError};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -235,17 +236,6 @@ impl Turns {
         self.code.module.handles_crons()
     }
 
-    /// Returns true from a fault of the guest until a turn succeeds again.
-    pub(super) fn is_failing(&self) -> bool {
-        self.faults.is_failing()
-    }
-
-    /// Forgets the faults so far.
-    pub(super) fn forgive(&mut self) {
-        self.faults.forget();
-        self.figures.note_no_rest();
-    }
-
     /// Drops the instance; a new one gets the next event.
     pub(super) fn rest(&mut self) {
         self.live = None;
@@ -261,14 +251,6 @@ impl Turns {
         let outcome = self.call(event, about).await?;
         self.judge(event.name(), &outcome);
         Ok(outcome)
-    }
-
-    /// Draws the room's conclusions from the outcome of a turn.
-    fn judge(&mut self, event: &'static str, outcome: &Result<Committed, RoomError>) {
-        match outcome {
-            Ok(_) => self.faults.success(),
-            Err(error) => self.fault(event, error),
-        }
     }
 
     /// Takes over other code. The old instance goes when the new one has started. If the start fails,
@@ -336,17 +318,6 @@ impl Turns {
         let outcome = self.attempt(event, about).await?;
         self.count(&outcome);
         Ok(outcome)
-    }
-
-    fn count(&self, outcome: &Result<Committed, RoomError>) {
-        match outcome {
-            Ok(Committed { answer: GuestAnswer::Refused(_), .. }) => {
-                self.parts.metrics.turns.count(TurnEnd::Rejected);
-            }
-            Ok(_) => self.parts.metrics.turns.count(TurnEnd::Committed),
-            Err(RoomError::Guest(fault)) => self.parts.metrics.turns.count(end_of(fault)),
-            Err(_) => {}
-        }
     }
 
     async fn attempt(
@@ -516,40 +487,9 @@ impl Turns {
         }
     }
 
-    fn fault(&mut self, event: &'static str, error: &RoomError) {
-        let RoomError::Guest(fault) = error else {
-            return;
-        };
-        self.note_fault(event, fault);
-        let text = match fault {
-            GuestFault::Trapped { backtrace, .. } => format!("turn dropped: {fault}\n{backtrace}"),
-            _ => format!("turn dropped: {fault}"),
-        };
-        self.log().fault(event, &text);
-        if fault.spares_instance() {
-            return;
-        }
-        let now = Instant::now();
-        if let Some(rest) = self.faults.fault(now, &self.parts.limits) {
-            self.figures.note_rest(now + rest);
-            let rest_ms = rest.as_millis();
-            report!(error, self.log(), [], "the room failed repeatedly and rests for {rest_ms} ms");
-        }
-    }
-
     /// Returns the room's log.
     pub(super) fn log(&self) -> RoomLog<'_> {
         self.parts.logs.of_room(&self.room)
-    }
-
-    fn note_fault(&self, event: &'static str, fault: &GuestFault) {
-        let backtrace = match fault {
-            GuestFault::Trapped { backtrace, .. } => Some(backtrace.clone()),
-            GuestFault::Rejected(_) | GuestFault::Overrun(_) => None,
-        };
-        let (at_ms, reason) = (self.parts.clock.wall_ms(), fault.to_string());
-        self.tap.failed(event, &reason);
-        self.figures.note_fault(FaultRecord { at_ms, event, reason, backtrace });
     }
 
     /// Hands a turn's outputs to the gate.
@@ -582,16 +522,5 @@ impl Turns {
         if self.outlet.has_let_out() {
             self.start_let_out();
         }
-    }
-}
-
-/// Returns the label under which a fault is counted.
-fn end_of(fault: &GuestFault) -> TurnEnd {
-    match fault {
-        GuestFault::Rejected(_) => TurnEnd::Rejected,
-        GuestFault::Trapped { .. } => TurnEnd::Trapped,
-        GuestFault::Overrun(Overrun::Time { .. } | Overrun::Wall { .. }) => TurnEnd::OutOfTime,
-        GuestFault::Overrun(Overrun::Memory { .. }) => TurnEnd::OutOfMemory,
-        GuestFault::Overrun(Overrun::Stack) => TurnEnd::OutOfStack,
     }
 }

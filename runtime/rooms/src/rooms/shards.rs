@@ -1,9 +1,9 @@
-//! Rooms that come to this node of a cluster, and go to others. Owns that those that go have ended before another node may
-//! run them.
+//! Rooms that come to this node of a cluster, and go to others. Owns their end: a room that goes has ended before another
+//! node may run it.
 //!
-//! Invariant: no room starts here whose shard this node does not have. That is checked in the step that puts the room on
-//! the list, so a look at the list after the shard is gone finds every room that started before. It does not know which
-//! node gets them.
+//! Invariant: a room starts here only while this node has its shard. The step that puts the room on the list checks that, so
+//! a look at the list after the shard is gone finds every room that started before. It does not know which node gets the
+//! rooms.
 
 use super::{Resident, Rooms};
 use crate::cluster::ShardSet;
@@ -22,17 +22,17 @@ impl Rooms {
         self.0.parts.store.look_again();
     }
 
-    /// Stops the rooms of these shards, of which no room may start any more, and waits until they have ended and no commit
-    /// of them is under way. Each completes its turns, and closes its connections with 1012.
+    /// Stops the rooms of these shards, and waits until they have ended and no commit of theirs is under way. The caller
+    /// has made sure that no other room of these shards starts. Each room completes its turns, and closes its connections
+    /// with 1012.
     ///
     /// # Cancel safety
     /// If the future is dropped, the rooms still stop.
     pub async fn leave_shards(&self, shards: &ShardSet) {
         let RoomParts { homes, store, .. } = &*self.0.parts;
         self.stop(|room| homes.is_among(room, shards)).await;
-        // A store that has failed may still find out what became of its last commits. Without a certain right it is the
-        // database that refuses them.
-        // A closed store has nothing under way.
+        // A store that has failed may still find out what became of its last commits. If this node's right is uncertain, the
+        // database refuses them. A closed store has nothing under way.
         while let Err(error) = store.idle().await
             && error != StoreError::Closed
             && homes.is_certain()

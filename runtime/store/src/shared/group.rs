@@ -3,7 +3,7 @@
 //! Invariant: it shows the state up to the previous group, in memory or in the database, and asks the database a few
 //! questions a group and not one a key. It does not know what the group changes.
 
-use super::rows::{EntryRows, PagedRows};
+use super::rows::PagedRows;
 use super::tree::SharedTree;
 use crate::backend::{Keys, StoreError, Tree};
 use crate::keys;
@@ -77,12 +77,8 @@ impl Tree for GroupTree<'_> {
         if let Some(memory) = self.tree.in_memory_all(span) {
             return memory.keys(span);
         }
-        let ask = |rows: &EntryRows, span: &Span, shards: Option<&[i16]>, count: i64| {
-            rows.wait(rows.keys(span, shards, count))
-        };
-        let paged = PagedRows::of(self.tree.rows().clone(), span.clone(), None, ask);
         // The lengths come with the keys, and the caller may ask for them next.
-        let read: Vec<_> = paged
+        let read: Vec<_> = PagedRows::keys(self.tree.rows(), span, None)
             .map(|row| {
                 let (key, length) = row?;
                 lock(&self.lengths).insert(key.clone(), Some(length));

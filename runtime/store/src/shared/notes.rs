@@ -9,24 +9,14 @@ use room_database::Database;
 /// The row of one kind of notes.
 #[derive(Clone, Debug)]
 pub(crate) struct NoteRow {
-    database: NoteDatabase,
+    database: Database,
     store: i64,
     name: &'static str,
 }
 
-/// A database that is not shown.
-#[derive(Clone)]
-struct NoteDatabase(Database);
-
-impl std::fmt::Debug for NoteDatabase {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("Database")
-    }
-}
-
 impl NoteRow {
     pub(super) fn new(database: &Database, store: i64, name: &'static str) -> Self {
-        Self { database: NoteDatabase(database.clone()), store, name }
+        Self { database: database.clone(), store, name }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -35,9 +25,8 @@ impl NoteRow {
 
     /// Returns the version and the content; version 0 and nothing if nothing was noted yet. Blocks.
     pub(crate) fn read(&self) -> Result<(i64, Vec<u8>), StoreError> {
-        let NoteDatabase(database) = &self.database;
         let rows = blocking(|| {
-            database.block_on(database.query(
+            self.database.block_on(self.database.query(
                 "SELECT version, content FROM room.notes WHERE store = $1 AND name = $2",
                 &[&self.store, &self.name],
             ))
@@ -47,9 +36,8 @@ impl NoteRow {
 
     /// Replaces the content of this version. Returns false if it has another version by now. Blocks.
     pub(crate) fn replace(&self, version: i64, content: &[u8]) -> Result<bool, StoreError> {
-        let NoteDatabase(database) = &self.database;
         let rows = blocking(|| {
-            database.block_on(database.query(
+            self.database.block_on(self.database.query(
                 "INSERT INTO room.notes AS note (store, name, version, content)
                 VALUES ($1, $2, $3::bigint + 1, $4)
                 ON CONFLICT (store, name) DO UPDATE

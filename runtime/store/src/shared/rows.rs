@@ -40,8 +40,7 @@ pub(super) struct RowPage<V> {
 }
 
 /// Asks for the next page of a span, of at most this many rows. Only rows of these shards, if there are any.
-pub(super) type AskPage<V> =
-    fn(&EntryRows, &Span, Option<&[i16]>, i64) -> Result<RowPage<V>, StoreError>;
+type AskPage<V> = fn(&EntryRows, &Span, Option<&[i16]>, i64) -> Result<RowPage<V>, StoreError>;
 
 /// The number of rows of the first question of a listing. Each further one asks for four times as many, up to the limit.
 const FIRST_ROWS: i64 = 16;
@@ -177,13 +176,28 @@ pub(super) struct PagedRows<V> {
     is_over: bool,
 }
 
+impl PagedRows<usize> {
+    /// Reads the keys of a span, with the lengths of their values.
+    pub(super) fn keys(rows: &EntryRows, span: &Span, shards: Option<Vec<i16>>) -> Self {
+        let ask = |rows: &EntryRows, span: &Span, shards: Option<&[i16]>, count: i64| {
+            rows.wait(rows.keys(span, shards, count))
+        };
+        Self::of(rows.clone(), span.clone(), shards, ask)
+    }
+}
+
+impl PagedRows<Bytes> {
+    /// Reads the entries of a span.
+    pub(super) fn entries(rows: &EntryRows, span: &Span, shards: Option<Vec<i16>>) -> Self {
+        let ask = |rows: &EntryRows, span: &Span, shards: Option<&[i16]>, count: i64| {
+            rows.wait(rows.entries(span, shards, count))
+        };
+        Self::of(rows.clone(), span.clone(), shards, ask)
+    }
+}
+
 impl<V> PagedRows<V> {
-    pub(super) fn of(
-        rows: EntryRows,
-        span: Span,
-        shards: Option<Vec<i16>>,
-        ask: AskPage<V>,
-    ) -> Self {
+    fn of(rows: EntryRows, span: Span, shards: Option<Vec<i16>>, ask: AskPage<V>) -> Self {
         let (next_rows, is_over) = (FIRST_ROWS.min(rows.rows_max), span.is_empty());
         Self { rows, rest: span, shards, ask, page: VecDeque::new(), next_rows, is_over }
     }

@@ -183,11 +183,7 @@ fn length(rows: &EntryRows, key: &[u8]) -> Result<Option<usize>, StoreError> {
 }
 
 fn keys_in(rows: &EntryRows, span: &Span, shards: Option<Vec<i16>>) -> Keys {
-    let ask = |rows: &EntryRows, span: &Span, shards: Option<&[i16]>, count: i64| {
-        rows.wait(rows.keys(span, shards, count))
-    };
-    let paged = PagedRows::of(rows.clone(), span.clone(), shards, ask);
-    Box::new(paged.map(|row| Ok(row?.0)))
+    Box::new(PagedRows::keys(rows, span, shards).map(|row| Ok(row?.0)))
 }
 
 fn entries_in(
@@ -196,11 +192,7 @@ fn entries_in(
     shards: Option<Vec<i16>>,
     shadow: HashSet<Key>,
 ) -> Entries<'static, StoreError> {
-    let ask = |rows: &EntryRows, span: &Span, shards: Option<&[i16]>, count: i64| {
-        rows.wait(rows.entries(span, shards, count))
-    };
-    let paged = PagedRows::of(rows.clone(), span.clone(), shards, ask);
-    Box::new(paged.filter(move |row| match row {
+    Box::new(PagedRows::entries(rows, span, shards).filter(move |row| match row {
         Ok((key, _)) => !shadow.contains(key),
         Err(_) => true,
     }))

@@ -1,7 +1,7 @@
 //! What clients ask of their own presence. Owns the answers.
 //!
-//! Invariant: the guest learns of no such wish, and its acknowledgement leaves behind the turns before it. It does not know
-//! sockets, or what users show.
+//! Invariant: the guest gets no event of such a wish, and the acknowledgement leaves after the turns before it. It does not
+//! know sockets, or what users show.
 
 use super::super::deliveries::{DeliveryAck, DueAck};
 use super::super::outlet::Reply;

@@ -1,9 +1,10 @@
-//! The presence that the client of one outbox follows. Owns which of its events waits.
+//! The presence that the client of one outbox follows. Owns which of its events waits, and its way into the queue.
 //!
 //! Invariant: at most one event waits, and the client that takes it has the state of its number. A second one makes it a
 //! sync, which is made when the client takes it. It does not know users.
 
 use super::super::presence::{PresenceEvent, SharedPresence};
+use super::{OutboxItem, OutboxQueue, OutboxSender, OutboxesState};
 use std::sync::Arc;
 
 /// What the client of an outbox knows of a room's presence.
@@ -70,5 +71,71 @@ impl FollowedPresence {
     /// Notes that what waits was thrown away.
     pub(super) fn clear(&mut self) {
         self.waiting = WaitingEvent::Nothing;
+    }
+}
+
+impl OutboxSender {
+    /// Lets the client follow who is in the room: queues all that is known, and from now on what changes.
+    pub(in super::super) fn follow(&self, shared: &SharedPresence) {
+        // Before the outbox is locked: other outboxes of the socket need not wait until it is encoded.
+        let sync = shared.sync();
+        let mut state = self.socket.state();
+        let queue = &mut state.slots[self.slot].queue;
+        if queue.ended {
+            return;
+        }
+        let is_new = match &mut queue.followed {
+            Some(followed) => followed.follow(shared.clone()),
+            none => {
+                *none = Some(Box::new(FollowedPresence::new(shared.clone())));
+                true
+            }
+        };
+        if is_new {
+            queue.said.push_back(OutboxItem::Presence(sync));
+            self.socket.ring(state, self.slot);
+        }
+    }
+
+    /// As [`OutboxSender::follow`], for a client that has the state of this number.
+    pub(in super::super) fn follow_from(&self, shared: &SharedPresence, at: u64) {
+        let mut state = self.socket.state();
+        let followed = FollowedPresence::at(shared.clone(), at);
+        state.slots[self.slot].queue.followed = Some(Box::new(followed));
+    }
+
+    /// Stops following who is in the room, and discards the event that waits.
+    pub(in super::super) fn unfollow(&self) {
+        let mut state = self.socket.state();
+        let OutboxesState { slots, line, .. } = &mut *state;
+        let queue = &mut slots[self.slot].queue;
+        queue.unfollow();
+        if queue.said.is_empty() && std::mem::take(&mut queue.in_line) {
+            line.retain(|waiting| *waiting != self.slot);
+        }
+    }
+
+    /// Queues what changed of who is in the room. At most one such event waits. Has no effect on a client that does not
+    /// follow it.
+    pub(in super::super) fn present(&self, event: &Arc<PresenceEvent>) {
+        let mut state = self.socket.state();
+        let queue = &mut state.slots[self.slot].queue;
+        if !queue.ended && queue.followed.as_mut().is_some_and(|followed| followed.note(event)) {
+            queue.said.push_back(OutboxItem::Presence(event.clone()));
+            self.socket.ring(state, self.slot);
+        }
+    }
+}
+
+impl OutboxQueue {
+    /// Discards the event of presence that waits, if one does, and takes no further one.
+    fn unfollow(&mut self) {
+        self.followed = None;
+        let is_event = |said: &OutboxItem| matches!(said, OutboxItem::Presence(_));
+        let Some(at) = self.said.iter().position(is_event) else { return };
+        match &mut self.latest {
+            Some(keys) => keys.remove(at, &mut self.said),
+            None => drop(self.said.remove(at)),
+        }
     }
 }

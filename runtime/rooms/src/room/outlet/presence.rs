@@ -1,7 +1,7 @@
 //! Who is in the room, between its turns and its clients. Owns the way of their changes through the gate.
 //!
-//! Invariant: a change leaves behind the turns before it, and clients get no more than one event each time. A room whose
-//! party keeps no presence does nothing here. It does not know what users show.
+//! Invariant: a change leaves after the turns before it, and clients get at most one event at a time. A room whose party
+//! keeps no presence does nothing here. It does not know what users show.
 
 use super::super::RoomError;
 use super::super::presence::{PresenceAsk, PresenceEntrance, RoomPresence};
@@ -46,7 +46,7 @@ impl Outlet {
         self.presence.as_mut().map(|own| own.enter(connection))
     }
 
-    /// Counts a connection no more that was refused, as if it had not come.
+    /// Undoes the entrance of a connection that was refused.
     pub(in super::super) fn undo_presence(&mut self, entrance: Option<PresenceEntrance>) {
         if let (Some(own), Some(entrance)) = (&mut self.presence, entrance) {
             own.undo(entrance);
@@ -114,7 +114,7 @@ impl Outlet {
             self.answer(None, Reply::Nobody);
         }
         let event = self.presence.as_mut().and_then(|own| own.flush(now));
-        // A room that another node may run by now says nothing.
+        // A room that another node may run already says nothing.
         if let Some(event) = event.filter(|_| !self.is_displaced && self.right.holds()) {
             self.roster.present(&event);
         }

@@ -46,8 +46,8 @@ impl PresenceAsk {
 }
 
 impl JoinedConnection {
-    /// Passes on a wish for the client's own presence. Its order among the client's messages that wait for space in the
-    /// room's mailbox is not kept.
+    /// Passes on a wish for the client's own presence. It may pass messages of the client that wait for space in the room's
+    /// mailbox.
     ///
     /// # Errors
     /// [`RoomError::TooFast`]; [`RoomError::Busy`] if the mailbox is full, [`RoomError::Gone`] if the room has ended.

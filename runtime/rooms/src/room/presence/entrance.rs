@@ -1,7 +1,7 @@
 //! The step of a connection into presence, until its guest has let it in. Owns what that step has changed.
 //!
-//! Invariant: a refused connection leaves its user's grace as it was, and the user whose name it has proved. What a turn
-//! has committed for the user in the meantime stays. It does not know why a connection is refused.
+//! Invariant: a refused connection changes neither its user's grace nor the user whose name it has proved. What a turn
+//! commits for the user before the refusal stays. It does not know why a connection is refused.
 
 use super::RoomPresence;
 use room_core::id::Serial;
@@ -46,14 +46,14 @@ impl RoomPresence {
         if grace.is_some() {
             self.times.set((key.clone(), None), grace);
         }
-        // It is over if a turn has let the user go.
+        // A user that a turn has cleared has no grace.
         self.begin_grace(key);
         if let Some(forgotten) = forgotten {
             self.restore(forgotten);
         }
     }
 
-    /// Brings a forgotten user back, unless the room shows the one that has its name by now.
+    /// Brings a forgotten user back, unless the room shows the user that has its name now.
     fn restore(&mut self, forgotten: ForgottenUser) {
         let ForgottenUser { key, shown, members, ends } = forgotten;
         if self.users.get(&key).is_some() {
@@ -61,7 +61,7 @@ impl RoomPresence {
         }
         let user = PresenceUser { name: key.to_string(), proof: UserProof::Client };
         let users = Arc::make_mut(&mut self.users);
-        // It counts one connection too many until it shows what it showed: a user without both is not kept.
+        // One connection too many until it shows what it showed: a user without a connection and data is not kept.
         users.enter(&user);
         users.show(&key, shown);
         for serial in members {

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// What the clients of a room know. Cheap to clone; clones are the same.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(in super::super) struct SharedPresence(Arc<Mutex<PublicPresence>>);
 
+#[derive(Debug)]
 struct PublicPresence {
     entries: BTreeMap<Arc<str>, PresenceEntry>,
     number: u64,
@@ -63,6 +64,11 @@ impl SharedPresence {
     /// Returns what clients know of a room that keeps no presence. The number is that of clients that know nothing.
     pub(in super::super) fn nobody() -> Self {
         Self::new(0)
+    }
+
+    /// Returns true if both are clones of one.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Goes over to the next state. Returns the event for clients that have the state before it; `None` if nothing changes.

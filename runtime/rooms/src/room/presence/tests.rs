@@ -341,6 +341,18 @@ async fn a_client_that_takes_a_later_state_does_not_get_the_events_before_it_aga
     assert_eq!(follower.known.0.len(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_room_that_keeps_presence_again_drops_what_the_gate_held_from_before() {
+    let mut before = room();
+    before.enter(&tab("ada", 1));
+    before.change(&tab("ada", 1), &set("1")).unwrap();
+    let held = before.take_changes().unwrap();
+    let mut presence = room();
+    presence.let_out(*held);
+    assert_eq!(presence.next(), None);
+    assert_eq!(presence.shared().users(), r#"{"users":[]}"#);
+}
+
 /// Lets clients have what has changed.
 async fn let_out(presence: &mut RoomPresence) -> Option<Arc<PresenceEvent>> {
     if let Some(changes) = presence.take_changes() {

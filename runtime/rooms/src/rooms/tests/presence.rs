@@ -24,7 +24,7 @@ async fn with(disk: Disk, change: impl FnOnce(&mut Presence)) -> TestNode {
 async fn event(client: &Client) -> Value {
     match &heard(client, 1).await[0] {
         OutboxItem::Presence(event) => serde_json::from_str(event.json()).unwrap(),
-        other => panic!("{other:?} is no event of presence"),
+        other => panic!("{other:?} is not an event of presence"),
     }
 }
 

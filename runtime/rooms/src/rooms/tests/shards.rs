@@ -50,7 +50,7 @@ async fn an_output_that_waits_for_the_disk_when_the_lease_ends_never_leaves() {
     let mut asked = std::pin::pin!(node.request("[]"));
     assert!(futures_util::poll!(asked.as_mut()).is_pending());
     node.held().await;
-    // The process was stopped meanwhile, and goes on.
+    // The process was paused for longer than its lease, and goes on.
     lease.renew(Incarnation(1), Moment::now(), Duration::ZERO);
     node.disk.work();
     assert_eq!(heard(&a, 1).await, [goodbye()]);
