@@ -5,6 +5,12 @@
 mod project;
 #[path = "common/pty.rs"]
 mod pty;
+#[path = "deploy/returning.rs"]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod returning;
+#[path = "../../tests/crash/returns/mod.rs"]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod returns;
 #[path = "common/served.rs"]
 mod served;
 #[path = "deploy/settings.rs"]

@@ -28,7 +28,7 @@ impl Room for Board {
 
 #[test]
 fn a_test_sees_how_each_message_was_sent() {
-    let room = TestRoom::<Board>::builder("lobby").history(9).build::<Board>();
+    let room = TestRoom::<Board>::builder("lobby").history(9).build();
     let (ada, bob) = (room.connect("ada"), room.connect("bob"));
     let latest = |key: &str| Delivery::Latest(key.to_owned());
     for text in ["move", "type", "far", "once", "plain"] {

@@ -30,7 +30,7 @@ impl Room for Guestbook {
 }
 
 fn visited(fails: &str) -> TestRoom<Guestbook> {
-    let room = TestRoom::<Guestbook>::builder("lobby").var("FAILS", fails).build::<Guestbook>();
+    let room = TestRoom::<Guestbook>::builder("lobby").var("FAILS", fails).build();
     room.connect("ada").close(1000, "");
     room.connect("bob").close(1000, "");
     room
@@ -106,7 +106,7 @@ fn an_expiring_room_that_wants_something_done_later_gets_an_error_and_expires() 
         ("call", "ask another server or room"),
         ("timer", "schedule a timer"),
     ] {
-        let room = TestRoom::<Clingy>::builder("lobby").var("HOW", how).build::<Clingy>();
+        let room = TestRoom::<Clingy>::builder("lobby").var("HOW", how).build();
         room.connect("ada").close(1000, "");
         room.expire();
         let errors = room.take_errors();

@@ -223,7 +223,7 @@ fn a_rooms_stored_bytes_are_bounded() {
     let room = TestRoom::<Actor>::builder("lobby")
         .room_bytes_max(100)
         .stored("old", &"x".repeat(45))
-        .build::<Actor>();
+        .build();
     let a = room.connect("a");
     let put = |key: &'static str, bytes| {
         move |ctx: &Context, _: &Connection| ctx.storage().raw().put(key, vec![0; bytes])

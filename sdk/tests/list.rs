@@ -38,7 +38,7 @@ fn lists_cross_pages_in_order() {
     for n in 0..200_u32 {
         builder = builder.stored(format!("n:{n:03}"), &n);
     }
-    let room = builder.stored("z", &999).build::<Lister>();
+    let room = builder.stored("z", &999).build();
     let list = |query: &str| {
         let response = room.request(Request::get(format!("/?{query}")));
         response.body_json::<Vec<u32>>().unwrap_or_default()

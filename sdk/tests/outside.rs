@@ -42,7 +42,7 @@ impl Room for Front {
 
 #[test]
 fn a_project_answers_outside_of_its_rooms() {
-    let room = TestRoom::<Front>::builder("lobby").var("GREETING", "hi").build::<Front>();
+    let room = TestRoom::<Front>::builder("lobby").var("GREETING", "hi").build();
     let fetch = |path: &str| room.fetch(Request::get(path));
     assert_eq!(fetch("/hello").map(|own| own.body_text()), Some("hi".to_owned()));
     assert_eq!(fetch("/missing"), None);

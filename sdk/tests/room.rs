@@ -349,7 +349,7 @@ fn a_connection_refused_by_on_connect_never_opens() {
 
 #[test]
 fn a_room_that_does_not_start_reports_the_reason() {
-    let room = TestRoom::<Puppet>::builder("lobby").var("BROKEN", "1").build::<Puppet>();
+    let room = TestRoom::<Puppet>::builder("lobby").var("BROKEN", "1").build();
     assert_eq!(room.request(Request::get("/")).status_code(), 500);
     assert_eq!(room.connect("a").closed().map(|close| close.code), Some(1011));
     assert_eq!(room.take_errors(), ["told not to start", "told not to start"]);

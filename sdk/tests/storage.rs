@@ -175,7 +175,7 @@ fn a_list_ends_after_its_first_error() {
         .stored("a", &1)
         .stored("b", "no number")
         .stored("c", &3)
-        .build::<Keeper>();
+        .build();
     turn(&room, |ctx| {
         let mut list = ctx.storage().list::<u32>().into_iter();
         assert_eq!(list.next().and_then(Result::ok), Some(("a".to_owned(), 1)));

@@ -171,8 +171,7 @@ fn turn(room: &TestRoom<Actor>, act: impl FnOnce(&Context) -> Result + 'static) 
 #[test]
 fn nested_transactions_equal_a_model_that_copies_everything() {
     for seed in 0..1_000 {
-        let room =
-            TestRoom::<Actor>::builder("lobby").clock(Timestamp::from_millis(0)).build::<Actor>();
+        let room = TestRoom::<Actor>::builder("lobby").clock(Timestamp::from_millis(0)).build();
         let a = room.connect("a");
         let mut model = Model::default();
         let mut dice = Dice(seed);
@@ -313,7 +312,7 @@ fn transactions_are_nested_up_to_their_limit() {
 
 #[test]
 fn the_size_of_the_storage_follows_the_turn() {
-    let room = TestRoom::<Actor>::builder("lobby").room_bytes_max(1_000).build::<Actor>();
+    let room = TestRoom::<Actor>::builder("lobby").room_bytes_max(1_000).build();
     let response = turn(&room, |ctx| {
         let storage = ctx.storage();
         assert_eq!((storage.bytes()?, storage.bytes_max()), (0, 1_000));

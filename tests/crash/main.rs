@@ -5,7 +5,7 @@
 //! cargo test -p room-tests --test crash                      a short run of each kind
 //! CRASH_KILLS=1000 cargo test --release -p room-tests --test crash -- --nocapture acknowledged_turns_survive_kills
 //! CRASH_CUTS=1000 cargo test --release -p room-tests --test crash -- --nocapture cuts
-//! RETURNING_CLIENTS=1000 RETURNING_MS=60000 cargo test --release -p room-tests --test crash -- --nocapture clients_that_return
+//! RETURNING_CLIENTS=1000 RETURNING_MS=60000 cargo test --workspace --test crash -- --nocapture clients_that_return
 //! CRASH_SEED=7 …                                              other draws
 //! CRASH_MUST=1 …                                              fails where no power can be cut, and does not pass
 //! ```
@@ -14,7 +14,7 @@
 //! a seed says where to look and does not promise to fail again.
 //!
 //! Reading order: `audit` has the rules, `run` the order of events, `load` the clients, `server` the process,
-//! `origin` the server that rooms fetch from, `returns` the clients that come back, `ground` the effects of a crash: `power` for a disk that loses unsynced data, `files` for damage made by hand. `scratch` has
+//! `origin` the server that rooms fetch from, `returns` the clients that come back and `remembering` their server, `ground` the effects of a crash: `power` for a disk that loses unsynced data, `files` for damage made by hand. `scratch` has
 //! all folders.
 
 #![cfg(target_os = "linux")]
@@ -28,6 +28,7 @@ mod layout;
 mod load;
 mod origin;
 mod power;
+mod remembering;
 mod returns;
 mod run;
 mod scratch;
@@ -36,13 +37,9 @@ mod tally;
 
 use ground::Crash;
 use power::Stage;
+use remembering::RememberingServer;
+use returns::number;
 use run::{Plan, run, say};
-
-/// Returns a number from the environment, or another.
-fn number(name: &str, otherwise: u64) -> u64 {
-    let given = std::env::var_os(name).and_then(|number| number.to_str()?.parse().ok());
-    given.unwrap_or(otherwise)
-}
 
 async fn passes(what: &'static str, crash: Crash, crashes: u64) {
     let plan = Plan { what, crash, crashes, seed: number("CRASH_SEED", 1) };
@@ -57,10 +54,10 @@ async fn acknowledged_turns_survive_kills() {
     passes("acknowledged_turns_survive_kills", Crash::Kill, number("CRASH_KILLS", 20)).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn acknowledged_turns_survive_power_cuts() {
-    match power::stage("acknowledged_turns_survive_power_cuts") {
-        Stage::Inside => passes("power cuts", Crash::PowerCut, number("CRASH_CUTS", 8)).await,
+/// Runs a test that cuts power where that can be done.
+async fn with_power(test: &'static str, inside: impl Future<Output = ()>) {
+    match power::stage(test) {
+        Stage::Inside => inside.await,
         Stage::Ran(well) => assert!(well, "see above"),
         Stage::Nowhere(why) => {
             let must = std::env::var_os("CRASH_MUST").is_some();
@@ -71,19 +68,19 @@ async fn acknowledged_turns_survive_power_cuts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_turns_survive_power_cuts() {
+    let cuts = passes("power cuts", Crash::PowerCut, number("CRASH_CUTS", 8));
+    with_power("acknowledged_turns_survive_power_cuts", cuts).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_turns_survive_simulated_power_cuts() {
     passes("cuts by hand", Crash::Garble, number("CRASH_CUTS", 8)).await;
 }
 
 async fn all_return(crash: Crash) {
-    let plan = returns::Plan {
-        clients: usize::try_from(number("RETURNING_CLIENTS", 60)).unwrap(),
-        time: std::time::Duration::from_millis(number("RETURNING_MS", 4_000)),
-        kills: number("RETURNING_KILLS", 2),
-        crash,
-        seed: number("CRASH_SEED", 1),
-    };
-    let report = returns::run(&plan).await;
+    let plan = returns::Plan::from_env();
+    let report = returns::run(&plan, RememberingServer::new(crash)).await;
     say(&report.to_string());
     assert!(report.is_clean(), "CRASH_SEED={}: {report}", plan.seed);
 }
@@ -94,6 +91,12 @@ async fn clients_that_return_get_each_message_once_and_in_order_though_the_serve
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_return_get_each_message_once_and_in_order_though_the_power_is_cut() {
+async fn clients_that_return_get_each_message_once_and_in_order_though_all_but_the_log_is_lost() {
     all_return(Crash::Garble).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_return_get_each_message_once_and_in_order_though_the_power_is_cut() {
+    let name = "clients_that_return_get_each_message_once_and_in_order_though_the_power_is_cut";
+    with_power(name, all_return(Crash::PowerCut)).await;
 }

@@ -7,6 +7,7 @@ use crate::{DatabaseError, DatabaseSettings, schema};
 use deadpool_postgres::{
     ClientWrapper, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
+use room_core::limits::fixed::DATABASE_ROW_US_MAX;
 use room_core::limits::{Limits, ms, size};
 use std::fmt;
 use std::sync::Arc;
@@ -119,6 +120,35 @@ impl Database {
         answer
     }
 
+    /// As [`Database::query`], for a statement that changes this many rows. The more they are, the longer it may take.
+    ///
+    /// # Errors
+    /// As [`Database::query`].
+    ///
+    /// # Cancel safety
+    /// As [`Database::query`].
+    pub async fn change(
+        &self,
+        rows: usize,
+        statement: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        if rows <= FEW_ROWS {
+            return self.query(statement, parameters).await;
+        }
+        let per_row = Duration::from_micros(DATABASE_ROW_US_MAX);
+        let own = per_row.saturating_mul(u32::try_from(rows).unwrap_or(u32::MAX));
+        let patient = Self { patience: self.patience.saturating_add(own), ..self.clone() };
+        // Its statements may take longer from now on, so it is closed at the end.
+        let asked = Asked(Some(self.client().await?));
+        let longer = format!("SET statement_timeout = {}", patient.patience.as_millis());
+        let changed = async {
+            asked.client().batch_execute(&longer).await?;
+            ask(asked.client(), statement, parameters).await
+        };
+        patient.within(changed).await
+    }
+
     /// Returns a view of the database as of now, which no later change changes. It takes a connection from the pool, and
     /// closes it when it is dropped.
     ///
@@ -194,6 +224,9 @@ impl fmt::Debug for Database {
         out.write_str("Database")
     }
 }
+
+/// A change of so many rows takes no longer than another statement.
+const FEW_ROWS: usize = 10_000;
 
 /// How long a connection is quiet before either end asks for a sign of life.
 const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -329,6 +362,19 @@ mod tests {
         server.sql(database, "INSERT INTO room.versions (version) VALUES (9)");
         let refused = Database::open(&settings, &limits).await.err();
         assert_eq!(refused, Some(DatabaseError::NewerSchema { found: 9, wanted: 1 }));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_change_of_many_rows_may_take_longer_and_no_other_statement_does() {
+        let limits = Limits { database_connections_max: 1, ..Limits::default() };
+        let server = tokio::task::block_in_place(TestPostgres::shared);
+        let database = Database::open(&server.settings(), &limits).await.unwrap();
+        let asked = "SELECT current_setting('statement_timeout')";
+        for (rows, time) in [(FEW_ROWS, "5s"), (100_000, "25s"), (1, "5s")] {
+            let answer = database.change(rows, asked, &[]).await.unwrap();
+            assert_eq!(answer[0].get::<_, &str>(0), time, "{rows}");
+        }
+        assert_eq!(database.query(asked, &[]).await.unwrap()[0].get::<_, &str>(0), "5s");
     }
 
     #[tokio::test]

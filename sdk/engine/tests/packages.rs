@@ -221,7 +221,7 @@ struct Editor {
 
 impl Editor {
     fn open(docs: &TestRoom<ScriptRoom>, name: &str, query: &str) -> Self {
-        let engine = TestRoom::<ScriptRoom>::builder(name).party("editor").build::<ScriptRoom>();
+        let engine = TestRoom::<ScriptRoom>::builder(name).party("editor").build();
         let link = docs.client(name).query(query, "").connect();
         let wire = engine.connect("wire");
         Self { engine, wire, link }

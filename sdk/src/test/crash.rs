@@ -12,7 +12,7 @@ use crate::host::OutcallTarget;
 /// What the clients see: nobody said goodbye.
 const LOST: u16 = 1006;
 
-impl Builder {
+impl<R: Room> Builder<R> {
     /// How many of its messages the room stores, as `history` of the party in `room.toml` with `durable = true`: a
     /// [`crash`](TestRoom::crash) forgets none of them.
     pub fn durable_history(self, messages: usize) -> Self {

@@ -64,6 +64,7 @@ mod world;
 
 use std::cell::RefCell;
 use std::fmt;
+use std::marker::PhantomData;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -99,11 +100,12 @@ const START_MS: u64 = 1_735_689_600_000;
 /// A room before it runs: its name, party, variables, clock and storage.
 #[must_use = "a room runs once it is built"]
 #[derive(Debug)]
-pub struct Builder {
+pub struct Builder<R> {
     world: World,
+    room: PhantomData<fn() -> R>,
 }
 
-impl Builder {
+impl<R: Room> Builder<R> {
     /// The party, `main` by default.
     pub fn party(mut self, party: &str) -> Self {
         party.clone_into(&mut self.world.party);
@@ -159,7 +161,7 @@ impl Builder {
     }
 
     /// The room. It starts at its first event.
-    pub fn build<R: Room>(self) -> TestRoom<R> {
+    pub fn build(self) -> TestRoom<R> {
         TestRoom { runner: Rc::new(RefCell::new(Runner::new(self.world))) }
     }
 }
@@ -176,10 +178,11 @@ impl<R: Room> TestRoom<R> {
     }
 
     /// A room that is not as [`new`](Self::new) has it: `TestRoom::<Chat>::builder("lobby")
-    /// .var("GREETING", "hi").build::<Chat>()`.
-    pub fn builder(name: &str) -> Builder {
+    /// .var("GREETING", "hi").build()`.
+    pub fn builder(name: &str) -> Builder<R> {
         let (party, name) = ("main".to_owned(), name.to_owned());
-        Builder { world: World { party, name, now_ms: START_MS, ..World::default() } }
+        let world = World { party, name, now_ms: START_MS, ..World::default() };
+        Builder { world, room: PhantomData }
     }
 
     /// Connects a client with this id. A client that has the id already is replaced.

@@ -40,7 +40,7 @@ pub(super) struct ShownUser {
     flags: BTreeMap<String, u64>,
 }
 
-impl Builder {
+impl<R: Room> Builder<R> {
     /// With users, as `presence = true` of the party in `room.toml`: what [`Context::presence`](crate::Context::presence)
     /// needs. A user without a connection is present for 5 s.
     pub fn presence(self) -> Self {

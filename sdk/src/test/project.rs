@@ -117,8 +117,8 @@ impl TestProject {
     }
 
     /// Adds a room as the builder has it.
-    pub fn add<R: Room>(&mut self, builder: Builder) -> TestRoom<R> {
-        let room = builder.build::<R>();
+    pub fn add<R: Room>(&mut self, builder: Builder<R>) -> TestRoom<R> {
+        let room = builder.build();
         self.members.push(room.runner.clone());
         let addresses: Vec<_> = self.members.iter().map(|member| member.address()).collect();
         for member in &self.members {

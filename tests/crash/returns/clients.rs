@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use room_tests::Dice;
 use serde_json::Value;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -29,6 +29,8 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(5);
 /// Where the server is, and how far the run is.
 pub(crate) struct Spot {
     addr: Mutex<SocketAddr>,
+    /// How many servers have died whose last words do not count.
+    life: AtomicU64,
     /// The clients that have been connected.
     pub(crate) arrived: Count,
     /// Whether the last message is to be said.
@@ -101,11 +103,23 @@ pub(crate) struct Journey {
 
 impl Spot {
     pub(crate) fn new(addr: SocketAddr) -> Self {
-        Self { addr: Mutex::new(addr), arrived: Count::new(), is_over: AtomicBool::new(false) }
+        let (life, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { addr: Mutex::new(addr), life, arrived: Count::new(), is_over }
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
         *self.addr.lock().unwrap()
+    }
+
+    /// Returns the number of the server's life. What a client reads in a later one, over a connection of an earlier one,
+    /// may have been said without being stored.
+    pub(crate) fn life(&self) -> u64 {
+        self.life.load(Ordering::SeqCst)
+    }
+
+    /// Makes clients ignore what the server says over the connections that are open.
+    pub(crate) fn lose_words(&self) {
+        self.life.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn moved(&self, addr: SocketAddr) {
@@ -291,6 +305,7 @@ impl Wanderer {
     pub(crate) async fn run<K: ClientKind>(mut self) -> Journey {
         let mut has_arrived = false;
         loop {
+            let life = self.spot.life();
             let link = K::open(self.spot.addr(), ROOM, &self.card).await;
             if let Some(mut link) = link {
                 // The first time, it stays until it is admitted, and in the end until it has heard everything.
@@ -301,6 +316,9 @@ impl Wanderer {
                 };
                 while let Ok(Some(heard)) = tokio::time::timeout_at(lost, K::next(&mut link)).await
                 {
+                    if self.spot.life() != life {
+                        break;
+                    }
                     match heard {
                         Heard::Welcome(welcome) => {
                             self.card.welcome(&welcome);

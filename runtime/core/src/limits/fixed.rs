@@ -67,6 +67,7 @@ fixed! {
     PUBLISH_KEY_BYTES_MIN as "publish_key_bytes_min": usize, "bytes" = 16, "Shortest key of publishers", "the project is refused";
 
     DATABASE_KEY_BYTES_MAX as "database_key_bytes_max": usize, "bytes" = 2_600, "Length of a key in the cluster's database, with its room's name", "the commit is lost, and its room breaks";
+    DATABASE_ROW_US_MAX as "database_row_us_max": u64, "us" = 200, "Time for each row, beyond `database_answer_ms_max`, that the cluster's database has for a group of commits with more than 10,000 rows, as when a large room is deleted", "the group is lost, as without an answer";
     NOTE_TRIES_MAX as "note_tries_max": usize, "tries" = 16, "Tries to change a note that other nodes of the cluster change at the same time", "the change fails";
 
     // A room's author.

@@ -93,7 +93,8 @@ impl SharedJournal {
             &rows.values,
             &rows.shards,
         ];
-        let answer = self.ask(APPEND, &parameters)?;
+        let changed = self.database.change(rows.count(), APPEND, &parameters);
+        let answer = self.database.block_on(changed)?;
         let (is_alive, groups) =
             answer.first().map_or((false, None), |row| (row.get::<_, bool>(0), row.get(1)));
         let Some(groups) = groups else {
@@ -206,5 +207,9 @@ impl<'a> ChangedRows<'a> {
             }
         }
         Ok(rows)
+    }
+
+    fn count(&self) -> usize {
+        self.removed.len() + self.keys.len()
     }
 }

@@ -74,8 +74,7 @@ fn a_request_to_partyserver_goes_through_fetch_and_is_404_by_default() {
 #[test]
 fn a_start_that_throws_is_tried_again_with_the_next_event() {
     bundle::bundle("compat/rooms/src/served.ts").run_as("main");
-    let broken =
-        TestRoom::<ScriptRoom>::builder("lobby").stored("broken", &true).build::<ScriptRoom>();
+    let broken = TestRoom::<ScriptRoom>::builder("lobby").stored("broken", &true).build();
     for _ in 0..2 {
         let response = broken.request(Request::get("/"));
         assert_eq!(response.status_code(), 500);
@@ -152,7 +151,7 @@ fn the_worker_of_a_partyserver_project_decides_as_it_routes_with_cors() {
     for party in ["main", "served"] {
         bundle::bundle("compat/rooms/src/served.ts").run_as(party);
     }
-    let room = TestRoom::<ScriptRoom>::builder("lobby").party("served").build::<ScriptRoom>();
+    let room = TestRoom::<ScriptRoom>::builder("lobby").party("served").build();
     let asked = |query: &str| room.request(Request::get(format!("/{query}")));
     let plain = asked("");
     assert_eq!(said(&plain), "200 /parties/served/lobby null");

@@ -3,14 +3,12 @@
 //!
 //! Invariant: a speaker says numbered messages, each in one turn with an answer to the speaker itself. The speaker is a
 //! client that comes back, too: what it got the answer of was said, and nothing else. The `judge` compares that with what
-//! each client heard. It does not know how a kind of client is connected.
+//! each client heard. It does not know how a kind of client is connected, or how a server is started and killed.
 
 mod clients;
 mod judge;
 mod kinds;
 
-use crate::ground::{Crash, Ground};
-use crate::server::{Program, Server};
 use clients::{Card, ClientKind, Events, Heard, SILENCE, Sockets, Spot, Wanderer};
 use judge::{Fault, Saying, judge};
 use kinds::{Polls, Sessions};
@@ -18,6 +16,7 @@ use room_tests::Dice;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -36,8 +35,40 @@ pub(crate) struct Plan {
     pub(crate) clients: usize,
     pub(crate) time: Duration,
     pub(crate) kills: u64,
-    pub(crate) crash: Crash,
     pub(crate) seed: u64,
+}
+
+/// A server that stores what the rooms of its party `main` send, whose guest is the puppet.
+pub(crate) trait KilledServer {
+    /// Starts it on the data of before, and returns its address.
+    async fn start(&mut self) -> SocketAddr;
+
+    /// Returns true if what it says from the moment of its death on does not count, as of a machine without power.
+    fn loses_words(&self) -> bool;
+
+    /// Kills it.
+    async fn kill(&mut self, dice: &mut Dice);
+
+    /// Removes what it has left.
+    fn remove(self);
+}
+
+impl Plan {
+    /// Returns the plan that the environment asks for.
+    pub(crate) fn from_env() -> Self {
+        Self {
+            clients: usize::try_from(number("RETURNING_CLIENTS", 60)).unwrap(),
+            time: Duration::from_millis(number("RETURNING_MS", 4_000)),
+            kills: number("RETURNING_KILLS", 2),
+            seed: number("CRASH_SEED", 1),
+        }
+    }
+}
+
+/// Returns a number from the environment, or another.
+pub(crate) fn number(name: &str, otherwise: u64) -> u64 {
+    let given = std::env::var_os(name).and_then(|number| number.to_str()?.parse().ok());
+    given.unwrap_or(otherwise)
 }
 
 /// What a run found.
@@ -71,11 +102,8 @@ impl fmt::Display for Report {
 }
 
 /// Runs a plan.
-pub(crate) async fn run(plan: &Plan) -> Report {
-    let program = Program::remembering();
-    let mut ground = Ground::new(plan.crash, program.scratch());
-    let mut server = start(&program, &ground.data()).await;
-    let spot = Arc::new(Spot::new(server.addr));
+pub(crate) async fn run(plan: &Plan, mut server: impl KilledServer) -> Report {
+    let spot = Arc::new(Spot::new(server.start().await));
     let mut dice = Dice(plan.seed);
     let mut wanderers = JoinSet::new();
     for number in 0..plan.clients {
@@ -95,12 +123,12 @@ pub(crate) async fn run(plan: &Plan) -> Report {
     let mut report = Report::default();
     for _ in 0..plan.kills {
         tokio::time::sleep(part).await;
-        ground.strike();
-        server.kill().await;
-        ground.settle(&mut dice);
+        if server.loses_words() {
+            spot.lose_words();
+        }
+        server.kill(&mut dice).await;
         report.kills += 1;
-        server = start(&program, &ground.data()).await;
-        spot.moved(server.addr);
+        spot.moved(server.start().await);
     }
     tokio::time::sleep(part).await;
     spot.is_over.store(true, Ordering::SeqCst);
@@ -122,15 +150,9 @@ pub(crate) async fn run(plan: &Plan) -> Report {
         }
         report.faults.extend(judge(one.number, &one.heard, &one.arrivals, &said));
     }
-    server.kill().await;
-    program.remove();
+    server.kill(&mut dice).await;
+    server.remove();
     report
-}
-
-async fn start(program: &Program, data: &std::path::Path) -> Server {
-    let server = program.start(data, "localhost:1").await.unwrap();
-    assert_eq!(server.problems, Vec::<String>::new());
-    server
 }
 
 /// Says messages until the time is over, and then the last one. Returns those that were said, in the order of the room.
@@ -139,6 +161,7 @@ async fn speak(spot: Arc<Spot>, clients: usize, mut dice: Dice) -> Vec<Saying> {
     let mut drawn: BTreeMap<u64, Saying> = BTreeMap::new();
     let (mut said, mut number): (Vec<Saying>, u64) = (Vec::new(), 0);
     loop {
+        let life = spot.life();
         let Some(mut link) = Sockets::open(spot.addr(), ROOM, &own).await else {
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
@@ -157,7 +180,8 @@ async fn speak(spot: Arc<Spot>, clients: usize, mut dice: Dice) -> Vec<Saying> {
             let mark = format!("mark {number}");
             let answers = async {
                 loop {
-                    match Sockets::next(&mut link).await? {
+                    let heard = Sockets::next(&mut link).await.filter(|_| spot.life() == life)?;
+                    match heard {
                         Heard::Welcome(welcome) => own.welcome(&welcome),
                         Heard::Message { id, text } => {
                             own.heard(id);
