@@ -65,6 +65,11 @@ fn two_tabs_see_each_others_cursors() {
 }
 
 #[test]
+fn two_tabs_kick_one_ball() {
+    check("ball");
+}
+
+#[test]
 fn two_rooms_are_counted_in_the_lobby() {
     check("lobby");
 }

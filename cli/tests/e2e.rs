@@ -91,7 +91,8 @@ fn the_two_commands_of_the_readme_start_a_working_room() {
     assert!(status == 200 && page.contains("/_room/client.js"), "{status} {page}");
     assert_eq!(dev.stop().0, Some(0));
     let ci = std::fs::read_to_string(project::repo().join(".ci/run")).expect("CI is there");
-    assert!(ci.lines().any(|line| line.starts_with(second)), "{second}");
+    let step = format!("check tests {second}");
+    assert!(ci.lines().any(|line| line.starts_with(&step)), "{second}");
 }
 
 /// Makes a project of a template, away from this repository, and does with it what its README says.

@@ -16,6 +16,11 @@ fn check(example: &str) {
 }
 
 #[test]
+fn two_tabs_chat_in_typescript_while_the_code_is_replaced() {
+    check("chat-ts");
+}
+
+#[test]
 fn rooms_in_typescript_report_to_a_lobby_that_announces_to_them() {
     check("lobby-ts");
 }

@@ -388,7 +388,38 @@ export interface HistoryOptions {
   after?: string;
 }
 
+/** A user that is present. */
+export interface PresentUser<T = any> {
+  /** The claim `sub` of its token or ticket, or the id of its connection. */
+  user: string;
+  /** What it shows. */
+  data: T;
+  /** How many connections it has, with those whose clients are away; 0 while its grace goes on. */
+  connections: number;
+  /** The flags that have not ended. */
+  flags: string[];
+}
+
+/**
+ * Who is in the room. The party asks for it: `presence = true` in room.toml. A refusal is an error with a code: `not-kept`,
+ * `not-found`, `not-present`, `forbidden`, `too-large`, `beyond-limit` or `invalid`.
+ */
+export interface Presence {
+  /** Shows `data`, a value of JSON, of the connection's user from now on. */
+  set<T = unknown>(connection: { readonly id: string }, data: T): void;
+  /** Ends the presence of the connection's user, until the next `set`. */
+  clear(connection: { readonly id: string }): void;
+  /** Gives the connection's user a flag that ends by itself: `flag(connection, "typing", 5_000)`; 0 ends it. */
+  flag(connection: { readonly id: string }, flag: string, milliseconds: number): void;
+  /** The users that are present, by their names. */
+  users<T = any>(): PresentUser<T>[];
+  /** The user with this name, or null. */
+  user<T = any>(name: string): PresentUser<T> | null;
+}
+
 export interface RoomExtras {
+  /** Who is in the room, and what each of them shows. */
+  readonly presence: Presence;
   /** Schedules `onTimer`; a number is milliseconds since 1970. Returns the timer's id. */
   schedule(when: number | Date | When, tag: string, data?: unknown): string;
   /** Returns false if there is no timer with this id. */

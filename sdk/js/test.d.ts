@@ -1,6 +1,6 @@
 // Tests of rooms without a server: what files `*.test.ts` import, which `room test` runs. TESTING.md is the guide.
 
-import type { Timer } from "roomkit/server";
+import type { PresentUser, Timer } from "roomkit/server";
 
 // --- Tests ---------------------------------------------------------------------------------------------------------
 
@@ -62,6 +62,8 @@ export interface TestRoomOptions {
   bytesMax?: number;
   /** How many of its messages the room remembers: `history` of the party in room.toml. */
   history?: number;
+  /** Keeps presence: `presence` of the party in room.toml. `grace` is in milliseconds, and 5,000 by default. */
+  presence?: boolean | { grace?: number };
 }
 
 export interface ConnectOptions {
@@ -159,6 +161,8 @@ export class TestRoom {
   alarm(): number | null;
   /** The schedules that wait, the earliest first. */
   timers(): Timer[];
+  /** The users that are present, by their names. */
+  presentUsers<T = any>(): PresentUser<T>[];
   /** The ids of the open connections, in the order in which they came. */
   connectionIds(): string[];
   /** The requests to other servers that wait for an answer, the oldest first. */
@@ -194,6 +198,12 @@ export class TestClient {
   close(code?: number, reason?: string): void;
   /** Loses the connection without one: the room sees 1006. */
   lose(): void;
+  /** Shows a value of JSON of its own user, as a client of `room.1` may. No handler is called. */
+  show(data: unknown): void;
+  /** Ends the presence of its own user. */
+  hide(): void;
+  /** Gives its own user a flag that ends by itself. */
+  flag(flag: string, milliseconds: number): void;
   /** How the connection ended, or null while it is open. */
   closed(): { code: number; reason: string; wasClean: boolean } | null;
   /** What a hook answered in place of opening the connection, or null. */

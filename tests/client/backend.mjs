@@ -1,11 +1,13 @@
 // What a back end says to a server and hears from it, as installed: publications, tickets, webhooks.
 
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { after, describe, test } from "node:test";
 import WebSocket from "ws";
 import { Server, STEP_MS, project, within } from "../server.mjs";
@@ -175,5 +177,73 @@ describe("webhooks", () => {
     const headers = { "webhook-id": id, "webhook-timestamp": time, "webhook-signature": `v1,${signature}` };
     const webhook = await within(STEP_MS, "webhook", verifyWebhook({ headers, body, secret: WEBHOOK_SECRET, now: published.now }));
     assert.deepEqual(webhook, { type: "room.created", id });
+  });
+});
+
+/** Calls a function of `sdk/backend.py`. */
+function inPython(name, parameters) {
+  const program = [
+    "import json, sys",
+    "sys.path.insert(0, sys.argv[1])",
+    "import backend",
+    "given = json.load(sys.stdin)",
+    "if 'body' in given: given['body'] = given['body'].encode()",
+    "try: print(json.dumps({'value': getattr(backend, sys.argv[2])(**given)}))",
+    "except (backend.BackendError, backend.WebhookError) as error:",
+    "    print(json.dumps({'error': type(error).__name__, 'text': str(error), 'status': getattr(error, 'status', None)}))",
+  ].join("\n");
+  const sdk = fileURLToPath(new URL("../../sdk", import.meta.url));
+  const options = { input: JSON.stringify(parameters), encoding: "utf8", timeout: STEP_MS };
+  const { status, stdout, stderr, error } = spawnSync("python3", ["-B", "-c", program, sdk, name], options);
+  assert.equal(status, 0, `${stderr}${error ?? ""}`);
+  return JSON.parse(stdout);
+}
+
+describe("a server in Python", () => {
+  test("publishes texts and JSON, and a repetition with its key happens once", async () => {
+    const room = "told by Python? & more";
+    const reader = await visit({ room });
+    assert.match(await reader.says(), /^hello/);
+    const asked = { ...publisher, room, message: "héllo", idempotency_key: "python" };
+    const first = inPython("publish", asked);
+    assert.match(first.value, /^\d+-\d+$/);
+    assert.deepEqual(inPython("publish", asked), first);
+    inPython("publish", { ...publisher, room, message: { deployed: ["v7"] } });
+    assert.equal(await reader.says(), "héllo");
+    assert.deepEqual(JSON.parse(await reader.says()), { deployed: ["v7"] });
+    const wrong = inPython("publish", { ...publisher, key: "some-other-key-that-is-wrong", room, message: "x" });
+    assert.deepEqual([wrong.error, wrong.status], ["BackendError", 401]);
+    assert.ok(!wrong.text.includes("some-other-key"), wrong.text);
+  });
+
+  test("makes tickets, each for what it allows", async () => {
+    const { token } = JSON.parse(await readFile(join(project, ".room/ephemeral/control.json"), "utf8"));
+    const asked = { url: server.url, token, party: "members", room: "hall", capabilities: ["read"], claims: { sub: "guest" } };
+    const own = inPython("ticket", asked).value;
+    const { says, client } = await visit({ party: "members", room: "hall", id: "wall", query: { ticket: own } });
+    assert.equal(await says(), "hello wall");
+    assert.equal((await failure(client.send("mine", { ack: true }))).code, "read_only");
+    assert.equal(inPython("ticket", { ...asked, capabilities: ["fly"] }).status, 400);
+  });
+
+  test("verifies webhooks as any receiver does", () => {
+    const headers = {
+      "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek", "webhook-timestamp": "1614265330",
+      "webhook-signature": "v1,AAAA v1a,xyz v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    };
+    const hook = { headers, body: '{"test": 2432232314}', secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", now: 1_614_265_330 };
+    const verified = inPython("verify_webhook", hook);
+    assert.deepEqual(verified.value, { test: 2432232314, id: "msg_p5jXN8AQM9LWM0D4loKWxJek" });
+    for (const [changed, text] of [
+      [{ body: '{"test": 1}' }, /no signature/],
+      [{ now: hook.now + 301 }, /more than 300 s away/],
+      [{ headers: { ...headers, "webhook-id": undefined } }, /webhook-id is missing/],
+      [{ headers: { ...headers, "webhook-timestamp": "soon" } }, /not a number of seconds/],
+      [{ headers: { ...headers, "webhook-signature": "v1,not base64! v1," } }, /no signature/],
+    ]) {
+      const refused = inPython("verify_webhook", { ...hook, ...changed });
+      assert.equal(refused.error, "WebhookError");
+      assert.match(refused.text, text);
+    }
   });
 });

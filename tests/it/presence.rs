@@ -267,6 +267,7 @@ async fn a_client_that_is_away_is_present_until_its_time_is_over() {
     let admin = [("authorization", bearer.as_str())];
     until("ada to be away", async || {
         let seen = node.request("GET", "/_room/admin/rooms/main/lobby", &admin, &[]).await.json();
+        assert_eq!(seen["presence"], json!({ "users": 1 }));
         seen["log"]["away"] == 1
     })
     .await;

@@ -58,6 +58,9 @@ fn shown(report: &Value) -> String {
         let (newest, away) = (text(&log["newest"]), counted(&log["away"], "client"));
         line("remembers", format!("{}, newest {newest}, {away} away", kept.join(", ")));
     }
+    if report["presence"].is_object() {
+        line("present", counted(&report["presence"]["users"], "user"));
+    }
     let count = |name: &str| report["webhooks"][name].as_u64().unwrap_or_default();
     if count("waiting") + count("dead") > 0 {
         line("webhooks", format!("{} wait, {} dead", count("waiting"), count("dead")));
@@ -179,6 +182,7 @@ mod tests {
                 "epoch": "7", "newest": "7-42", "floor": "7-12", "messages": 30, "bytes": 900,
                 "away": 1,
             },
+            "presence": {"users": 3},
             "connections": [{
                 "id": "a", "uri": "http://h/party/lobby?_pk=a", "tags": ["red"],
                 "state": {"json": {"x": 1}}, "lag": {"messages": 2, "bytes": 9}, "closing": false,
@@ -196,6 +200,7 @@ mod tests {
               ticks        every 50 ms
               streams      3 open, 9 bytes queued
               remembers    30 messages, 900 bytes, newest 7-42, 1 client away
+              present      3 users
               webhooks     2 wait, 1 dead
               module       0123abcd
               memory       1.2 MiB, of 16.0 MiB that a room may have

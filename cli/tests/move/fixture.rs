@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 /// What the browser is called, on different systems.
 const CHROMIUM: [&str; 4] =
     ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-/// What tools make in a project.
-const MADE: [&str; 4] = ["node_modules", "package-lock.json", ".room", "dist"];
+/// What tools make in a project, and its picture in the gallery.
+const MADE: [&str; 5] = ["node_modules", "package-lock.json", ".room", "dist", "page.png"];
 
 /// A copy of the project in this folder of the repository.
 pub(crate) fn copy_of(folder: &str, name: &str) -> Project {

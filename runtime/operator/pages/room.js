@@ -106,6 +106,7 @@ function tell(facts, seen) {
     ["Requests", requests(seen.requests)],
     ["Streams", streams(seen.streams)],
     ["Remembers", remembered(seen.log)],
+    ["Present", seen.presence ? as.counted(seen.presence.users, "user") : "–"],
     ["Webhooks", webhooks(seen.webhooks)],
     ["Ticks", seen.ticks_ms ? `every ${as.count(seen.ticks_ms)} ms` : "–"],
     [

@@ -8,6 +8,7 @@ mod crypto;
 mod history;
 pub(crate) mod identity;
 mod outcalls;
+pub(crate) mod presence;
 mod storage;
 mod streams;
 mod web;
@@ -30,24 +31,26 @@ pub(crate) use natives;
 /// The module.
 pub(crate) struct Native;
 
-const PARTS: [&[&str]; 8] = [
+const PARTS: [&[&str]; 9] = [
     connections::NAMES,
     crypto::NAMES,
     history::NAMES,
     identity::NAMES,
     outcalls::NAMES,
+    presence::NAMES,
     storage::NAMES,
     streams::NAMES,
     web::NAMES,
 ];
 
-fn functions<'js>(ctx: &Ctx<'js>) -> Result<[Vec<Function<'js>>; 8]> {
+fn functions<'js>(ctx: &Ctx<'js>) -> Result<[Vec<Function<'js>>; 9]> {
     Ok([
         connections::functions(ctx)?,
         crypto::functions(ctx)?,
         history::functions(ctx)?,
         identity::functions(ctx)?,
         outcalls::functions(ctx)?,
+        presence::functions(ctx)?,
         storage::functions(ctx)?,
         streams::functions(ctx)?,
         web::functions(ctx)?,

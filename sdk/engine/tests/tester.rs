@@ -39,6 +39,14 @@ export default class Tested extends Server {
     if (message === "who") return connection.send(JSON.stringify([connection.claims, connection.capabilities]));
     if (message === "count") return connection.send(String(this.heap ?? 0));
     if (message === "said") return connection.send(JSON.stringify(this.readHistory({ limit: 2 })));
+    if (message === "wave" || message === "wave and fail") {
+      this.presence.set(connection, { name: connection.id });
+      this.presence.flag(connection, "waving", 1_000);
+      if (message === "wave and fail") throw new Error("after a wave");
+      return;
+    }
+    if (message === "here") return connection.send(JSON.stringify([this.presence.users(), this.presence.user("nobody")]));
+    if (message === "bye") return this.presence.clear(connection);
     if (message === "time") return connection.send(String(Date.now() >= 0));
     if (message === "later") return void setTimeout(() => connection.send("now"), 50);
     if (message === "schedule") return void this.schedule({ after: 5000 }, "reminder", { of: "tea" });
@@ -400,6 +408,47 @@ fn a_room_reads_what_it_has_said_if_its_party_remembers() {
         silent.connect('bob').send('said');
         assert.match(silent.lastError(), /history = \\{ keep = 100 \\}/);
         assert.equal(silent.takeErrors().length, 1);",
+    );
+}
+
+#[test]
+fn a_room_shows_users_and_reads_what_clients_show() {
+    passes(
+        "const room = new TestRoom('lobby', { presence: true });
+        const [ada, bob] = [room.connect('ada'), room.connect('bob')];
+        ada.send('wave and fail');
+        assert.deepEqual(room.presentUsers(), []);
+        assert.equal(room.takeErrors().length, 1);
+        ada.send('wave');
+        bob.show([1, null]);
+        bob.flag('typing', 500);
+        const wave = { user: 'ada', data: { name: 'ada' }, connections: 1, flags: ['waving'] };
+        assert.deepEqual(room.presentUsers(), [wave, { user: 'bob', data: [1, null], connections: 1, flags: ['typing'] }]);
+        room.advance(500);
+        ada.send('here');
+        assert.deepEqual(ada.received().map(JSON.parse), [[[wave, { user: 'bob', data: [1, null], connections: 1, flags: [] }], null]]);
+        bob.hide();
+        ada.send('bye');
+        assert.deepEqual(room.presentUsers(), []);
+        ada.send('wave');
+        ada.lose();
+        room.advance(4_999);
+        assert.equal(room.presentUsers()[0].connections, 0);
+        room.advance(1);
+        assert.deepEqual(room.presentUsers(), []);
+        assert.throws(() => bob.flag('typing', 500), 'not present');
+        assert.throws(() => bob.show(undefined), 'a value of JSON');
+        const brief = new TestRoom('brief', { presence: { grace: 10 } });
+        const eve = brief.connect('eve');
+        eve.show('here');
+        eve.lose();
+        brief.advance(10);
+        assert.deepEqual(brief.presentUsers(), []);
+        const silent = new TestRoom('other');
+        assert.throws(() => silent.presentUsers(), 'presence: true');
+        silent.connect('bob').send('wave');
+        assert.match(silent.lastError(), 'presence = true');
+        silent.takeErrors();",
     );
 }
 

@@ -152,6 +152,7 @@ fn report(target: &RoomTarget, looked: &RoomInspection, limits: &Limits) -> Valu
         report["ticks_ms"] = words.ticks.map(millis).into();
         report["streams"] = json!({ "count": words.streams.count, "bytes": words.streams.bytes });
         report["log"] = words.log.as_ref().map(log).into();
+        report["presence"] = words.present.map(|users| json!({ "users": users })).into();
         report["connections"] = words.clients.iter().map(client).collect();
         let last = words.clients.last().filter(|_| words.more);
         report["next"] = last.map(|last| last.connection.serial.0.to_string()).into();

@@ -88,9 +88,9 @@ impl RoomPresence {
         PresenceDraft::new(self.users.clone())
     }
 
-    /// Returns true while a user is present.
-    pub(super) fn has_users(&self) -> bool {
-        self.users.present() > 0
+    /// Returns the number of users that are present.
+    pub(super) fn count(&self) -> usize {
+        self.users.present()
     }
 
     /// Counts a connection that opens. Returns what [`RoomPresence::undo`] needs if the connection is refused.

@@ -16,13 +16,14 @@ import * as handler from "./handler.js";
 import * as hooks from "./hooks.js";
 import * as http from "./http.js";
 import * as outcalls from "./outcalls.js";
+import * as presence from "./presence.js";
 import * as transactions from "./transactions.js";
 import * as turns from "./turns.js";
 import * as undone from "./undone.js";
 
 /** Modules whose exports are looked up by name while rooms run. */
 const NAMESPACES = [
-  native, fetches, timers, adapters, connections, events, gate, handler, hooks, http, outcalls, transactions, turns, undone,
+  native, fetches, timers, adapters, connections, events, gate, handler, hooks, http, outcalls, presence, transactions, turns, undone,
 ];
 
 /** Objects as every room makes them: as long as one is there, the engine has their layout. @type {unknown[]} */

@@ -10,6 +10,7 @@ import { describe, RoomError } from "./errors.js";
 import { ticket } from "./identity.js";
 import { kebab } from "./names.js";
 import { call, Party, RoomId, rooms } from "./outcalls.js";
+import { presence } from "./presence.js";
 import { Storage, timeOf } from "./storage.js";
 import { block } from "./gate.js";
 
@@ -185,6 +186,11 @@ export const extras = {
    */
   readHistory(options = {}) {
     return native.history(options);
+  },
+
+  /** Who is in the room. */
+  get presence() {
+    return presence;
   },
 
   call,

@@ -3,6 +3,7 @@
 // Owns what it does and what it got. Invariant: it sees only what committed turns sent. It does not know the room's class.
 
 import * as tested from "room:tested";
+import { jsonOf } from "../server/presence.js";
 import { bytesOf, responseOf } from "./records.js";
 
 const MAKE = Symbol("make");
@@ -61,6 +62,20 @@ export class TestClient {
 
   lose() {
     this.#act(() => tested.clientLose(this.#room, this.#number));
+  }
+
+  /** @param {unknown} data */
+  show(data) {
+    tested.clientShow(this.#number, jsonOf(data));
+  }
+
+  hide() {
+    tested.clientHide(this.#number);
+  }
+
+  /** @param {string} flag @param {number} milliseconds */
+  flag(flag, milliseconds) {
+    tested.clientFlag(this.#number, String(flag), Number(milliseconds));
   }
 
   closed() {

@@ -6,6 +6,7 @@
 import * as tested from "room:tested";
 import { decode, encode } from "../server/codec.js";
 import { encodeMethod } from "../server/outcalls.js";
+import { shown } from "../server/presence.js";
 import { headerList, Headers } from "../web/headers.js";
 import { callsOf, fetchesOf } from "./asked.js";
 import { clientOf } from "./client.js";
@@ -47,11 +48,15 @@ function entries(record) {
   return Object.entries(record ?? {});
 }
 
+/** How long a user without a connection is present, unless the party says otherwise. */
+const GRACE_MS = 5_000;
+
 /** One room under test. */
 export class TestRoom {
   #number;
   #project;
   #base;
+  #keepsPresence;
   /** The errors of turns that the test has not taken. @type {string[]} */
   #errors = [];
   /** Whether the test has looked at all of them. */
@@ -67,7 +72,7 @@ export class TestRoom {
   /** @param {string} name @param {any} [options] */
   constructor(name, options = {}, project = null) {
     if (typeof name !== "string" || name === "") throw new TypeError("a room needs a name: new TestRoom(\"lobby\")");
-    const { party = "main", vars, stored, others, clock, bytesMax, history } = options;
+    const { party = "main", vars, stored, others, clock, bytesMax, history, presence = false } = options;
     this.name = name;
     this.party = party;
     this.#project = project;
@@ -81,8 +86,10 @@ export class TestRoom {
       clock: clock === undefined ? undefined : Number(clock),
       bytesMax,
       history,
+      presenceGrace: presence === false ? undefined : (presence.grace ?? GRACE_MS),
       project,
     });
+    this.#keepsPresence = presence !== false;
     this.storage = new Stored(this.#number);
     watch(() => this.#untaken());
   }
@@ -225,6 +232,11 @@ export class TestRoom {
 
   timers() {
     return tested.timers(this.#number).map(({ data, every, ...timer }) => ({ ...timer, every: every ?? null, data: decode(data) }));
+  }
+
+  presentUsers() {
+    if (!this.#keepsPresence) throw new Error("the room keeps no presence: new TestRoom(name, { presence: true })");
+    return tested.usersSeen(this.#number).map(shown);
   }
 
   connectionIds() {

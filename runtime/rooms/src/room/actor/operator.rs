@@ -55,6 +55,8 @@ pub struct ActorReport {
     pub streams: StreamsSummary,
     /// What it remembers of its messages, if its party says so.
     pub log: Option<LogSummary>,
+    /// The number of users that are present, if its party keeps presence.
+    pub present: Option<usize>,
     /// Its stored facts.
     pub facts: RoomFacts,
 }
@@ -87,6 +89,7 @@ impl Actor {
             ticks: self.turns.ticks.every(),
             streams: self.turns.outlet.exchanges.summary(),
             log: self.turns.outlet.roster.log_summary(),
+            present: self.turns.outlet.presence.as_ref().map(|presence| presence.count()),
             facts: self.turns.store.facts(),
         }
     }

@@ -94,7 +94,7 @@ impl Outlet {
 
     /// Returns true while a user is present.
     pub(in super::super) fn has_users(&self) -> bool {
-        self.presence.as_ref().is_some_and(|own| own.has_users())
+        self.presence.as_ref().is_some_and(|own| own.count() > 0)
     }
 
     /// Returns when [`Outlet::advance_presence`] has something to do.

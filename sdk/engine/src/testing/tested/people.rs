@@ -2,13 +2,17 @@
 //!
 //! Owns what clients do and what they got. Invariant: see [`super`]. It does not know what a room asks others.
 
+use std::time::Duration;
+
 use room_sdk::host::ResponseParts;
 use room_sdk::test::{TestResponse, identity_of};
 use room_sdk::{BodyFault, Delivery, Identity, Message, Request, SocketVerdict, StreamEnd};
 use rquickjs::{Ctx, IntoJs as _, Object, Result, Value};
+use serde_json::Value as Json;
 
 use crate::ScriptRoom;
 use crate::native::natives;
+use crate::native::presence::{lasting, told};
 use crate::testing::rooms::{self, act};
 use crate::values::{Bytes, Said, Text, optional, refuse, request_out, response_in, type_error};
 
@@ -20,6 +24,9 @@ natives! {
     "clientClose" => client_close,
     "clientLose" => client_lose,
     "clientClosed" => client_closed,
+    "clientShow" => client_show,
+    "clientHide" => client_hide,
+    "clientFlag" => client_flag,
     "clientResponse" => client_response,
     "clientHeader" => client_header,
     "begin" => begin,
@@ -110,6 +117,22 @@ fn client_lose(ctx: Ctx<'_>, room: u32, client: u32) -> Result<()> {
     let (room, client) = (rooms::room(&ctx, room)?, rooms::client(&ctx, client)?);
     act(&room, || client.lose());
     Ok(())
+}
+
+/// Shows a value of JSON.
+fn client_show(ctx: Ctx<'_>, client: u32, data: Text) -> Result<()> {
+    let data: Json = serde_json::from_str(&data.0)
+        .map_err(|error| type_error(&ctx, &format!("what a user shows is not JSON: {error}")))?;
+    told(&ctx, rooms::client(&ctx, client)?.show(&data))
+}
+
+fn client_hide(ctx: Ctx<'_>, client: u32) -> Result<()> {
+    told(&ctx, rooms::client(&ctx, client)?.hide())
+}
+
+fn client_flag(ctx: Ctx<'_>, client: u32, flag: Text, ms: f64) -> Result<()> {
+    let lasting = Duration::from_millis(u64::from(lasting(&ctx, ms)?));
+    told(&ctx, rooms::client(&ctx, client)?.flag(&flag.0, lasting))
 }
 
 fn client_closed<'js>(ctx: Ctx<'js>, client: u32) -> Result<Option<Object<'js>>> {

@@ -58,6 +58,10 @@ fn make_room(ctx: Ctx<'_>, options: Object<'_>) -> Result<u32> {
     if let Some(messages) = optional::<u32>(&options, "history")? {
         builder = builder.history(messages as usize);
     }
+    if let Some(grace) = optional::<f64>(&options, "presenceGrace")? {
+        let grace = whole(&ctx, "the grace of presence", grace)?;
+        builder = builder.presence_grace(Duration::from_millis(grace));
+    }
     let room = match optional::<u32>(&options, "project")? {
         Some(project) => rooms::project(&ctx, project)?.borrow_mut().add(builder),
         None => builder.build(),
