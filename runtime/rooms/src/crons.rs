@@ -107,7 +107,7 @@ impl Crons {
     /// rooms belongs to every node, for its own rooms.
     fn take_over(&self) {
         let lives_here = &self.0.lives_here;
-        let is_here = |cron: &Cron| cron.room.as_ref().is_none_or(|room| lives_here(room));
+        let is_here = |cron: &Cron| cron.room.as_ref().is_none_or(lives_here);
         if self.table().take_over(is_here) {
             let noted = self.0.rooms.parts().store.cron_notes();
             self.table().catch_up(&noted);
