@@ -50,15 +50,13 @@ def publish(url, key, room, message, party="main", idempotency_key=None):
     headers = {"authorization": f"Bearer {key}", "content-type": kind}
     if idempotency_key is not None:
         headers["idempotency-key"] = idempotency_key
-    quote = lambda name: urllib.parse.quote(name, safe="")
-    path = f"/_room/publish/{quote(party)}/{quote(room)}"
-    return _ask(url, path, headers, body)["id"]
+    return _ask(url, f"/_room/publish/{_quoted(party)}/{_quoted(room)}", headers, body)["id"]
 
 
 def ticket(url, token, room, party="main", ms=60_000, capabilities=("read", "write", "presence"), once=False,
            claims=None, project=None):
     """Asks an operators' address for a ticket, with a token of scope `admin`. Clients show it as `?ticket=`."""
-    own = f"projects/{urllib.parse.quote(project, safe='')}/node/tickets" if project else "tickets"
+    own = f"projects/{_quoted(project)}/node/tickets" if project else "tickets"
     asked = {"party": party, "room": room, "ms": ms, "capabilities": list(capabilities), "once": once}
     if claims is not None:
         asked["claims"] = claims
@@ -90,6 +88,10 @@ def verify_webhook(headers, body, secret, now=None):
         if signature.startswith("v1,") and hmac.compare_digest(_bytes_or_none(signature[3:]), expected):
             return {**json.loads(body), "id": own_id}
     raise WebhookError("no signature in webhook-signature is that of the secret")
+
+
+def _quoted(name):
+    return urllib.parse.quote(name, safe="")
 
 
 def _bytes_or_none(text):

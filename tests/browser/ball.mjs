@@ -1,19 +1,10 @@
 // Two tabs see one ball: a kick in one of them changes its way in both, and is counted.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { Server } from "../server.mjs";
-import { open, shoot } from "./browser.mjs";
+import { test } from "node:test";
+import { shoot, stage } from "./browser.mjs";
 
-let server, browser;
-before(async () => {
-  server = await Server.start();
-  browser = await open();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser } = await stage();
 
 const place = (page) => page.evaluate(() => document.getElementById("ball").style.translate);
 const kicks = (page, count) => page.locator("#kicks", { hasText: new RegExp(`^${count}$`) }).waitFor();

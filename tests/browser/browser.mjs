@@ -3,8 +3,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after } from "node:test";
 import { chromium } from "playwright-core";
-import { STEP_MS } from "../server.mjs";
+import { STEP_MS, Server } from "../server.mjs";
 
 const ARGS = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -52,6 +53,18 @@ export async function open() {
       await rm(profile, { recursive: true, force: true });
     },
   };
+}
+
+/** A server of the project and a browser, for all tests of a file. `options` are those of `Server.start`. */
+export async function stage(options) {
+  const server = await Server.start(options);
+  let browser;
+  after(async () => {
+    await browser?.close();
+    await server.stop();
+  });
+  browser = await open();
+  return { server, browser };
 }
 
 /** Keeps a picture for inspection. */

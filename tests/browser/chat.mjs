@@ -1,23 +1,16 @@
 // Two people chat in two tabs, while somebody changes the room's code under them.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { BUILD_MS, Server, edit } from "../server.mjs";
-import { open, shoot, stats } from "./browser.mjs";
+import { test } from "node:test";
+import { BUILD_MS, edit } from "../server.mjs";
+import { shoot, stage, stats } from "./browser.mjs";
 
 const OLD = "Welcome! Everything here is live.";
 const NEW = "The code was replaced, you were not.";
 const LAST = "And once more.";
 
-let server, browser, ada, bob;
-before(async () => {
-  server = await Server.start();
-  browser = await open();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser } = await stage();
+let ada, bob;
 
 const has = (page, selector, text) => page.locator(selector, { hasText: text }).first().waitFor();
 const people = (page) => page.locator("#who .called").allTextContents();

@@ -1,19 +1,10 @@
 // Two tabs count the same number, which HTTP counts, too.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { Server } from "../server.mjs";
-import { open, shoot, stats } from "./browser.mjs";
+import { test } from "node:test";
+import { shoot, stage, stats } from "./browser.mjs";
 
-let server, browser;
-before(async () => {
-  server = await Server.start();
-  browser = await open();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser } = await stage();
 
 const shows = (page, count) => page.locator("#count", { hasText: new RegExp(`^${count}$`) }).waitFor();
 

@@ -1,19 +1,10 @@
 // Two tabs see each other's cursor.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { Server } from "../server.mjs";
-import { open, shoot, stats } from "./browser.mjs";
+import { test } from "node:test";
+import { shoot, stage, stats } from "./browser.mjs";
 
-let server, browser;
-before(async () => {
-  server = await Server.start();
-  browser = await open();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser } = await stage();
 
 test("a cursor shows the other page's position, and disappears with its page", async () => {
   const [one, two] = [await browser.tab(server.url), await browser.tab(server.url)];

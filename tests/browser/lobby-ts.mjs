@@ -1,20 +1,12 @@
 // Tabs in two rooms and one in the lobby: the rooms report to the lobby, and the lobby announces to the rooms.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { BUILD_MS, Server, edit } from "../server.mjs";
-import { open, shoot, stats } from "./browser.mjs";
+import { test } from "node:test";
+import { BUILD_MS, edit } from "../server.mjs";
+import { shoot, stage, stats } from "./browser.mjs";
 
-let server, browser, lobby;
-before(async () => {
-  server = await Server.start({ args: ["--ephemeral"] });
-  browser = await open();
-  lobby = await browser.tab(server.url);
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser } = await stage({ args: ["--ephemeral"] });
+const lobby = await browser.tab(server.url);
 
 const enter = (room) => browser.tab(`${server.url}/?room=${encodeURIComponent(room)}`);
 const reads = (page, selector, text) => page.locator(selector, { hasText: text }).first().waitFor();

@@ -1,20 +1,11 @@
 // Tabs in two rooms, and a lobby that the rooms tell by calls how many people are in them.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { Server } from "../server.mjs";
-import { open, shoot } from "./browser.mjs";
+import { test } from "node:test";
+import { shoot, stage } from "./browser.mjs";
 
-let server, browser, lobby;
-before(async () => {
-  server = await Server.start();
-  browser = await open();
-  lobby = await browser.tab(server.url);
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser } = await stage();
+const lobby = await browser.tab(server.url);
 
 const enter = (room) => browser.tab(`${server.url}/?room=${encodeURIComponent(room)}`);
 /** Waits until the lobby shows these rooms and no others: `{name: "1 person"}`. */

@@ -1,19 +1,10 @@
 // Two pages that see each other: who is here, who is away, who is typing, and a page that loads again.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { Server } from "../server.mjs";
-import { open, shoot } from "./browser.mjs";
+import { test } from "node:test";
+import { shoot, stage } from "./browser.mjs";
 
-let server, browser;
-before(async () => {
-  server = await Server.start();
-  browser = await open();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser } = await stage();
 
 const person = (page, name) => page.locator("#users li", { hasText: name });
 

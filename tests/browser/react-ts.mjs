@@ -1,22 +1,15 @@
 // Two tabs with a page in React chat while the room's code is replaced; then the page itself is edited.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { BUILD_MS, Server, edit } from "../server.mjs";
-import { open, shoot } from "./browser.mjs";
+import { test } from "node:test";
+import { BUILD_MS, edit } from "../server.mjs";
+import { shoot, stage } from "./browser.mjs";
 
 const OLD = "Welcome! Everything here is live.";
 const NEW = "The code was replaced, you were not.";
 
-let server, browser, ada, bob;
-before(async () => {
-  server = await Server.start({ args: ["--ephemeral"] });
-  browser = await open();
-});
-after(async () => {
-  await browser?.close();
-  await server?.stop();
-});
+const { server, browser } = await stage({ args: ["--ephemeral"] });
+let ada, bob;
 
 const reads = (page, selector, text) => page.locator(selector, { hasText: text }).first().waitFor({ timeout: BUILD_MS });
 const say = async (page, text) => {

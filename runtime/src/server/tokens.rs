@@ -159,8 +159,8 @@ impl Tokens {
         }
     }
 
-    /// Creates the first token, if there is none. Blocks until it is kept. If several nodes of a cluster
-    /// start at once, one of them creates it.
+    /// Creates a first token if the server has none, and blocks until the token is stored. If several nodes of a cluster
+    /// start at the same time, one of them creates it.
     ///
     /// # Errors
     /// [`KeepError`]: the token was not created.

@@ -445,7 +445,7 @@ fn a_room_shows_users_and_reads_what_clients_show() {
         brief.advance(10);
         assert.deepEqual(brief.presentUsers(), []);
         const silent = new TestRoom('other');
-        assert.throws(() => silent.presentUsers(), 'presence: true');
+        assert.throws(() => silent.presentUsers(), 'presence = true');
         silent.connect('bob').send('wave');
         assert.match(silent.lastError(), 'presence = true');
         silent.takeErrors();",

@@ -63,15 +63,24 @@ impl<R: Room> TestRoom<R> {
     /// If one shows no `T`, or the room has no [`presence`](Builder::presence).
     #[track_caller]
     pub fn present_users<T: DeserializeOwned>(&self) -> Vec<PresentUser<T>> {
-        let mut runner = self.runner.borrow_mut();
-        runner.world.end_presence();
-        let records = runner.world.user_records();
+        let records = self.user_records();
         let records = records.unwrap_or_else(|error| panic!("{error}: Builder::presence"));
         let read = |record: UserRecord| {
             let text = record.data.clone();
             PresentUser::of(record).unwrap_or_else(|| panic!("a user shows something else: {text}"))
         };
         records.into_iter().map(read).collect()
+    }
+
+    /// The users that are present now, as the host has them: for tests of rooms in scripts.
+    ///
+    /// # Errors
+    /// [`PresenceError::NotKept`].
+    #[doc(hidden)]
+    pub fn user_records(&self) -> Result<Vec<UserRecord>, PresenceError> {
+        let mut runner = self.runner.borrow_mut();
+        runner.world.end_presence();
+        runner.world.user_records()
     }
 }
 
@@ -86,9 +95,18 @@ impl<R: Room> TestClient<R> {
     #[track_caller]
     pub fn show<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), PresenceError> {
         match serde_json::to_string(data) {
-            Ok(data) => self.present(|world, id| world.set_presence(id, &data)),
+            Ok(data) => self.show_json(&data),
             Err(error) => panic!("the value cannot be written as JSON: {error}"),
         }
+    }
+
+    /// As [`show`](Self::show), with the text of the JSON: for tests of rooms in scripts.
+    ///
+    /// # Errors
+    /// [`PresenceError`].
+    #[doc(hidden)]
+    pub fn show_json(&self, data: &str) -> Result<(), PresenceError> {
+        self.present(|world, id| world.set_presence(id, data))
     }
 
     /// Ends the presence of its own user.

@@ -1,4 +1,4 @@
-//! Whole projects into a cluster's database, and out of it. Owns the restoring of backups there, and the deletion.
+//! Whole projects into a cluster's database. Owns the restoring of backups there.
 //!
 //! Invariant: a backup is in the database whole or not at all, and never over rooms that are there. It does not know which
 //! nodes serve the project; the caller makes sure that none does.
@@ -40,43 +40,6 @@ impl Store {
         let opened = StoreFolder::open(scratch, limits)?;
         let piece = size(limits.database_page_bytes_max);
         blocking(|| database.block_on(write_all(&*opened.tree, database, project, piece)))
-    }
-
-    /// Deletes a project's store from a cluster's database, if it is there. Blocks; the caller is on a thread as for
-    /// [`Store::shared`].
-    ///
-    /// # Errors
-    /// [`StoreError::Database`]: a part may be deleted, and the caller can repeat the deletion.
-    pub fn remove_shared(
-        database: &Database,
-        project: &str,
-        limits: &Limits,
-    ) -> Result<(), StoreError> {
-        let rows = i64::try_from(limits.database_page_rows_max).unwrap_or(i64::MAX);
-        // By pages: the database has a bounded time for each statement.
-        let page = "
-            WITH gone AS (
-                DELETE FROM room.entries USING room.stores
-                WHERE entries.store = stores.store AND stores.project = $1 AND key IN (
-                    SELECT key FROM room.entries JOIN room.stores USING (store)
-                    WHERE project = $1 LIMIT $2
-                )
-                RETURNING 1
-            )
-            SELECT count(*) FROM gone";
-        blocking(|| {
-            database.block_on(async {
-                loop {
-                    let gone = database.query(page, &[&project, &rows]).await?;
-                    if gone.first().is_none_or(|row| row.get::<_, i64>(0) == 0) {
-                        break;
-                    }
-                }
-                let rest = "DELETE FROM room.stores WHERE project = $1";
-                database.query(rest, &[&project]).await?;
-                Ok(())
-            })
-        })
     }
 }
 

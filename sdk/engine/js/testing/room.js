@@ -48,15 +48,11 @@ function entries(record) {
   return Object.entries(record ?? {});
 }
 
-/** How long a user without a connection is present, unless the party says otherwise. */
-const GRACE_MS = 5_000;
-
 /** One room under test. */
 export class TestRoom {
   #number;
   #project;
   #base;
-  #keepsPresence;
   /** The errors of turns that the test has not taken. @type {string[]} */
   #errors = [];
   /** Whether the test has looked at all of them. */
@@ -86,10 +82,10 @@ export class TestRoom {
       clock: clock === undefined ? undefined : Number(clock),
       bytesMax,
       history,
-      presenceGrace: presence === false ? undefined : (presence.grace ?? GRACE_MS),
+      presence: presence !== false,
+      presenceGrace: presence.grace,
       project,
     });
-    this.#keepsPresence = presence !== false;
     this.storage = new Stored(this.#number);
     watch(() => this.#untaken());
   }
@@ -235,7 +231,6 @@ export class TestRoom {
   }
 
   presentUsers() {
-    if (!this.#keepsPresence) throw new Error("the room keeps no presence: new TestRoom(name, { presence: true })");
     return tested.usersSeen(this.#number).map(shown);
   }
 

@@ -8,7 +8,6 @@ use room_sdk::host::ResponseParts;
 use room_sdk::test::{TestResponse, identity_of};
 use room_sdk::{BodyFault, Delivery, Identity, Message, Request, SocketVerdict, StreamEnd};
 use rquickjs::{Ctx, IntoJs as _, Object, Result, Value};
-use serde_json::Value as Json;
 
 use crate::ScriptRoom;
 use crate::native::natives;
@@ -119,11 +118,8 @@ fn client_lose(ctx: Ctx<'_>, room: u32, client: u32) -> Result<()> {
     Ok(())
 }
 
-/// Shows a value of JSON.
 fn client_show(ctx: Ctx<'_>, client: u32, data: Text) -> Result<()> {
-    let data: Json = serde_json::from_str(&data.0)
-        .map_err(|error| type_error(&ctx, &format!("what a user shows is not JSON: {error}")))?;
-    told(&ctx, rooms::client(&ctx, client)?.show(&data))
+    told(&ctx, rooms::client(&ctx, client)?.show_json(&data.0))
 }
 
 fn client_hide(ctx: Ctx<'_>, client: u32) -> Result<()> {

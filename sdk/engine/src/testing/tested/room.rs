@@ -58,6 +58,9 @@ fn make_room(ctx: Ctx<'_>, options: Object<'_>) -> Result<u32> {
     if let Some(messages) = optional::<u32>(&options, "history")? {
         builder = builder.history(messages as usize);
     }
+    if options.get("presence")? {
+        builder = builder.presence();
+    }
     if let Some(grace) = optional::<f64>(&options, "presenceGrace")? {
         let grace = whole(&ctx, "the grace of presence", grace)?;
         builder = builder.presence_grace(Duration::from_millis(grace));

@@ -3,14 +3,11 @@
 //! Owns these records. Invariant: looking changes nothing, but that the errors of turns are taken. It does not know how a
 //! room gets to them.
 
-use room_sdk::PresentUser;
-use room_sdk::host::UserRecord;
 use room_sdk::log::Level;
 use rquickjs::{Ctx, Object, Result};
-use serde_json::Value;
 
 use crate::native::natives;
-use crate::native::presence::user_in;
+use crate::native::presence::{told, user_in};
 use crate::testing::rooms;
 use crate::values::{Bytes, Text, number, timer_in};
 
@@ -58,15 +55,9 @@ fn connection_ids(ctx: Ctx<'_>, room: u32) -> Result<Vec<String>> {
     Ok(rooms::room(&ctx, room)?.connection_ids())
 }
 
-/// The users that are present. The room keeps presence.
 fn users_seen<'js>(ctx: Ctx<'js>, room: u32) -> Result<Vec<Object<'js>>> {
-    let users = rooms::room(&ctx, room)?.present_users::<Value>();
-    let describe = |shown: PresentUser<Value>| {
-        let PresentUser { user: name, data, connections, flags, .. } = shown;
-        let data = data.to_string();
-        user_in(&ctx, UserRecord { name, data, connections, flags })
-    };
-    users.into_iter().map(describe).collect()
+    let users = told(&ctx, rooms::room(&ctx, room)?.user_records())?;
+    users.into_iter().map(|user| user_in(&ctx, user)).collect()
 }
 
 fn stream_ids(ctx: Ctx<'_>, room: u32) -> Result<Vec<String>> {
